@@ -1,0 +1,17 @@
+"""medkd: knowledge distillation for medical image segmentation, as MONAI bundles.
+
+Importing the root is cheap; a subpackage is imported when it is first used, ``medkd.losses.ConfKDLoss`` for example.
+"""
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+__all__ = ["datasets", "engines", "handlers", "losses", "metrics", "networks", "runs", "transforms"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return importlib.import_module(f"medkd.{name}")
+    raise AttributeError(f"module 'medkd' has no attribute {name!r}")

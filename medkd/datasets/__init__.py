@@ -1,0 +1,19 @@
+"""Datasets: a source folder becomes a checked datalist; a datalist becomes batches of strong and weak images."""
+
+from medkd.datasets.acdc import prepare_acdc
+from medkd.datasets.datalist import DatalistError, check_datalist, load_datalist, write_datalist
+from medkd.datasets.mixed import MixedBatchSampler, MixedSupervisionDataset
+from medkd.datasets.phantoms import make_cardiac_phantoms
+from medkd.datasets.studies import find_studies
+
+__all__ = [
+    "DatalistError",
+    "MixedBatchSampler",
+    "MixedSupervisionDataset",
+    "check_datalist",
+    "find_studies",
+    "load_datalist",
+    "make_cardiac_phantoms",
+    "prepare_acdc",
+    "write_datalist",
+]

@@ -1,0 +1,184 @@
+"""ACDC (Bernard et al., IEEE TMI 2018): the official folder layout becomes a checked datalist.
+
+Expected: ``patientNNN/patientNNN_frameFF.nii.gz`` with ``…_gt.nii.gz`` beside it and, for scribbles (Valvano et al.,
+IEEE TMI 2021), ``…_scribble.nii.gz`` in which 4 means "not annotated".
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from medkd.datasets.datalist import DatalistError, check_datalist, write_datalist
+from medkd.files import atomic_folder
+from medkd.transforms.seeds import seed_label
+
+__all__ = ["CLASSES", "prepare_acdc", "split_patients"]
+
+CLASSES = {
+    "all": {0: "background", 1: "right ventricle", 2: "myocardium", 3: "left ventricle"},
+    "lv": {0: "background", 1: "left ventricle"},
+}
+_SCRIBBLE_UNANNOTATED = 4
+Weak = Literal["scribble", "erosion", "random", "ellipse", "none"]
+
+
+def prepare_acdc(
+    source: str | Path,
+    output: str | Path,
+    *,
+    strong: int = 3,
+    weak: Weak = "scribble",
+    classes: Literal["all", "lv"] = "all",
+    fold: int = 0,
+    seed: int = 0,
+    seed_fraction: float = 0.03,
+    validation: int = 10,
+    progress: bool = False,
+) -> dict[str, dict[str, int]]:
+    """Check ACDC, split it by patient, and write a datalist with its weak labels.
+
+    Args:
+        source: folder of ``patientNNN`` folders.
+        output: folder to make; it must not hold anything yet.
+        strong: number of training patients whose full masks are used.
+        weak: what is annotated on the other patients: scribbles, seeds made from the masks, or nothing.
+        classes: all four classes, or the left ventricle alone (as in the ConfKD paper).
+        fold: 0 to 4 (as many folds as the patients give); the test patients are the fold-th block of 20.
+        seed: of the choice of strong and validation patients and of the seeds.
+        seed_fraction: share of each structure that a seed label annotates.
+        validation: number of validation patients.
+        progress: show a progress bar.
+
+    Returns:
+        For each section the number of images, patients and strong images.
+
+    Raises:
+        DatalistError: with every problem of every file; nothing is written then.
+        ValueError: if there are too few patients for the split.
+    """
+    source = Path(source)
+    patients = sorted(path.name for path in source.glob("patient*") if path.is_dir())
+    if not patients:
+        raise DatalistError(source, ["expected folders patient001, patient002, …, found none"])
+    split = split_patients(patients, strong=strong, fold=fold, seed=seed, validation=validation)
+    frames = {patient: _frames(source / patient) for patient in patients}
+    problems = _layout_problems(source, frames, scribbles=weak == "scribble")
+    if problems:
+        raise DatalistError(source, problems)
+    with atomic_folder(output) as partial:
+        build = _ItemBuilder(Path(output).absolute(), partial, weak, classes, seed, seed_fraction)
+        datalist: dict[str, Any] = {"name": "ACDC", "labels": {str(k): v for k, v in CLASSES[classes].items()}}
+        for section in ("training", "validation", "test"):
+            chosen = split[section]
+            datalist[section] = [
+                build(patient, frame, section == "training", patient in split["strong"])
+                for patient in chosen
+                for frame in frames[patient]
+            ]
+        # Relative paths hold for the final folder, which has the same parent as the partial one.
+        write_datalist(partial / "datalist.json", datalist)
+        return check_datalist(partial, progress=progress)
+
+
+def split_patients(
+    patients: Sequence[str], *, strong: int, fold: int, seed: int, validation: int = 10
+) -> dict[str, list[str]]:
+    """Split by patient: blocks of 20 in order are the test folds; strong and validation patients are drawn.
+
+    Raises:
+        ValueError: if a number does not fit the patients there are.
+    """
+    patients = sorted(patients)
+    size = min(20, max(1, len(patients) // 5))
+    folds = len(patients) // size
+    if not 0 <= fold < folds:
+        raise ValueError(f"fold must lie in [0, {folds}) with {len(patients)} patients, got {fold}")
+    test = patients[fold * size : (fold + 1) * size]
+    rest = [patient for patient in patients if patient not in test]
+    if strong < 1 or strong + validation > len(rest):
+        raise ValueError(
+            f"strong must be at least 1 and leave {validation} validation patients among {len(rest)}, got {strong}"
+        )
+    drawn = [rest[i] for i in np.random.default_rng(seed).permutation(len(rest))]
+    held_out, training = drawn[:validation], drawn[validation:]
+    return {
+        "training": sorted(training),
+        "validation": sorted(held_out),
+        "test": test,
+        "strong": sorted(training[:strong]),
+    }
+
+
+class _ItemBuilder:
+    """Makes the datalist item of one frame, and writes the labels that do not exist yet."""
+
+    def __init__(self, final: Path, partial: Path, weak: Weak, classes: str, seed: int, fraction: float) -> None:
+        self.final, self.partial = final, partial
+        self.weak, self.classes, self.seed, self.fraction = weak, classes, seed, fraction
+
+    def __call__(self, patient: str, frame: Path, training: bool, strong: bool) -> dict[str, Any]:
+        stem = frame.name.removesuffix(".nii.gz")
+        truth = frame.with_name(f"{stem}_gt.nii.gz")
+        item: dict[str, Any] = {"image": self._relative(frame), "label": self._relative(truth), "patient": patient}
+        if self.classes == "lv":
+            item["label"] = self._write(f"labels/{stem}.nii.gz", truth, lambda label: (label == 3).astype(np.uint8))
+        if training:
+            item["supervision"] = "strong" if strong else "none" if self.weak == "none" else "weak"
+            if self.weak != "none":
+                item["weak_label"] = self._weak_label(frame, stem, truth)
+        return item
+
+    def _weak_label(self, frame: Path, stem: str, truth: Path) -> str:
+        name = f"weak_labels/{stem}.nii.gz"
+        if self.weak == "scribble":
+            return self._write(name, frame.with_name(f"{stem}_scribble.nii.gz"), self._scribble)
+        number = int("".join(filter(str.isdigit, stem)))
+        rng = np.random.default_rng([self.seed, number])
+
+        def seeds(label: NDArray[np.uint8]) -> NDArray[np.uint8]:
+            label = (label == 3).astype(np.uint8) if self.classes == "lv" else label
+            return seed_label(label, method=self.weak, rng=rng, fraction=self.fraction)
+
+        return self._write(name, truth, seeds)
+
+    def _scribble(self, label: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        values = (label == 3).astype(np.uint8) if self.classes == "lv" else label
+        return np.where(label == _SCRIBBLE_UNANNOTATED, 255, values).astype(np.uint8)
+
+    def _write(self, name: str, source: Path, change: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]) -> str:
+        image = nib.nifti1.load(source)
+        changed = change(np.asarray(image.dataobj).astype(np.uint8))
+        target = self.partial / name
+        target.parent.mkdir(exist_ok=True)
+        header = image.header.copy()
+        header.set_data_dtype(np.uint8)
+        nib.nifti1.save(nib.nifti1.Nifti1Image(changed, image.affine, header), target)
+        return name
+
+    def _relative(self, path: Path) -> str:
+        return os.path.relpath(path.absolute(), self.final)
+
+
+def _frames(folder: Path) -> list[Path]:
+    """The images of a patient: ED and ES, not masks, not scribbles, not the 4D series."""
+    return sorted(p for p in folder.glob(f"{folder.name}_frame*.nii.gz") if p.name.count("_") == 1)
+
+
+def _layout_problems(source: Path, frames: dict[str, list[Path]], *, scribbles: bool) -> list[str]:
+    problems = []
+    for patient, images in frames.items():
+        if not images:
+            problems.append(f"{source / patient}: expected {patient}_frameFF.nii.gz, found none")
+        for image in images:
+            for suffix in ("_gt", "_scribble") if scribbles else ("_gt",):
+                beside = image.with_name(image.name.replace(".nii.gz", f"{suffix}.nii.gz"))
+                if not beside.exists():
+                    problems.append(f"{beside}: expected a label beside {image.name}, found nothing there")
+    return problems

@@ -1,0 +1,164 @@
+"""Datalists: ``{"training": […], "validation": […], "test": […]}`` of ``{"image", "label", …}``, paths relative to it.
+
+An item may also have ``weak_label`` (a sparse label of the same image), ``supervision`` (``"strong"``, ``"weak"`` or ``"none"``) and
+``patient`` (an identifier that must not occur in two sections). The optional ``"labels"`` of the datalist maps class
+numbers to names.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from medkd.files import atomic_path
+
+__all__ = ["SECTIONS", "DatalistError", "check_datalist", "load_datalist", "write_datalist"]
+
+SECTIONS = ("training", "validation", "test")
+_PATHS = ("image", "label", "weak_label")
+Item = dict[str, Any]
+
+
+class DatalistError(ValueError):
+    """All the problems of a dataset, one a line."""
+
+    def __init__(self, source: str | Path, problems: Sequence[str]) -> None:
+        self.problems = list(problems)
+        lines = "\n".join(f"  - {problem}" for problem in self.problems)
+        super().__init__(f"{source}: {len(self.problems)} problem(s)\n{lines}")
+
+
+def load_datalist(dataset_dir: str | Path, section: str | None = None, *, name: str = "datalist.json") -> Any:
+    """Read a datalist with its paths made absolute.
+
+    Args:
+        dataset_dir: the folder of the datalist, or the datalist itself.
+        section: ``"training"``, ``"validation"`` or ``"test"`` for the items of one section; ``None`` for all of it.
+        name: the file's name in ``dataset_dir``.
+
+    Returns:
+        A list of items, or the whole mapping if ``section`` is ``None``.
+
+    Raises:
+        FileNotFoundError: if there is no datalist, with the command that makes one.
+        DatalistError: if a section is absent, a file is missing, or a patient is in two sections.
+    """
+    path = Path(dataset_dir)
+    path = path / name if path.suffix != ".json" else path
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path}: no datalist there; --dataset_dir expects the output of `medkd data …`, "
+            "for example of `medkd data phantoms cardiac OUTPUT`"
+        )
+    content = json.loads(path.read_text(encoding="utf-8"))
+    datalist = {key: content[key] for key in content if key not in SECTIONS}
+    datalist |= {key: [_absolute(item, path.parent) for item in content.get(key, [])] for key in SECTIONS}
+    problems = [*_missing_files(datalist), *_shared_patients(datalist)]
+    if section is not None and not datalist.get(section):
+        problems.append(f'"{section}": expected items in this section, found none')
+    if problems:
+        raise DatalistError(path, problems)
+    return datalist if section is None else datalist[section]
+
+
+def write_datalist(path: str | Path, datalist: Mapping[str, Any]) -> None:
+    """Write a datalist atomically."""
+    with atomic_path(path) as partial:
+        partial.write_text(json.dumps(datalist, indent=2) + "\n", encoding="utf-8")
+
+
+def check_datalist(
+    dataset_dir: str | Path, *, unannotated_values: Sequence[int] = (255,), progress: bool = False
+) -> dict[str, dict[str, int]]:
+    """Read every file of a datalist and refuse it with all problems at once.
+
+    Args:
+        dataset_dir: the folder of the datalist, or the datalist itself.
+        unannotated_values: label values that mean "not annotated".
+        progress: show a progress bar.
+
+    Returns:
+        For each section the number of ``images``, ``patients`` and ``strong`` images.
+
+    Raises:
+        FileNotFoundError: if there is no datalist.
+        DatalistError: with every problem of every file.
+    """
+    from tqdm import tqdm
+
+    datalist = load_datalist(dataset_dir)
+    classes = _classes(datalist)
+    items = [item for section in SECTIONS for item in datalist[section]]
+    problems = [
+        problem
+        for item in tqdm(items, desc="checking", disable=not progress)
+        for problem in _item_problems(item, classes, unannotated_values)
+    ]
+    if not any(item.get("supervision", "strong") == "strong" for item in datalist["training"]):
+        problems.append('"training": expected at least one strong (fully annotated) image, found none')
+    if problems:
+        raise DatalistError(dataset_dir, problems)
+    return {section: summary(datalist[section]) for section in SECTIONS}
+
+
+def summary(items: Sequence[Item]) -> dict[str, int]:
+    """How many images, patients and strong images there are."""
+    patients = {str(item.get("patient", item["image"])) for item in items}
+    strong = sum(item.get("supervision", "strong") == "strong" for item in items)
+    return {"images": len(items), "patients": len(patients), "strong": strong}
+
+
+def _item_problems(item: Item, classes: Sequence[int], ignore: Sequence[int]) -> Iterable[str]:
+    """Problems of one item's files, each named."""
+    from monai.transforms import LoadImage
+
+    from medkd.transforms.checks import file_problem, image_problems, label_problems
+
+    loaded = {}
+    for key in _PATHS:
+        if key not in item:
+            continue
+        problem = file_problem(item[key])
+        try:
+            loaded[key] = None if problem else LoadImage(image_only=True, ensure_channel_first=True)(item[key])
+        except Exception as error:  # noqa: BLE001 - whatever a reader raises, the file cannot be read
+            reason = str(error.__cause__ or error).strip().splitlines()
+            problem = f"{item[key]}: cannot be read ({reason[0] if reason else type(error).__name__})"
+        if problem:
+            yield problem
+    image = loaded.get("image")
+    if image is None:
+        return
+    yield from image_problems(image)
+    for key in ("label", "weak_label"):
+        if loaded.get(key) is not None:
+            yield from label_problems(loaded[key], image, classes, ignore)
+
+
+def _classes(datalist: Mapping[str, Any]) -> list[int]:
+    """Allowed label values: those the datalist names, else 0 and 1."""
+    return sorted(int(value) for value in datalist.get("labels", {"0": "background", "1": "foreground"}))
+
+
+def _absolute(item: Item, folder: Path) -> Item:
+    return {**item, **{key: str((folder / item[key]).resolve()) for key in _PATHS if key in item}}
+
+
+def _missing_files(datalist: Mapping[str, Any]) -> list[str]:
+    paths = [item[key] for section in SECTIONS for item in datalist[section] for key in _PATHS if key in item]
+    return [f"{path}: expected a file, found nothing there" for path in paths if not Path(path).exists()]
+
+
+def _shared_patients(datalist: Mapping[str, Any]) -> list[str]:
+    """Patients (or images, where no patient is named) that occur in two sections."""
+    seen: dict[str, set[str]] = {}
+    for section in SECTIONS:
+        for item in datalist[section]:
+            seen.setdefault(str(item.get("patient", item["image"])), set()).add(section)
+    return [
+        f"patient {patient}: expected in one section, found in {' and '.join(sorted(sections))}"
+        for patient, sections in seen.items()
+        if len(sections) > 1
+    ]

@@ -1,0 +1,47 @@
+"""What to run inference on: files and DICOM folders under a path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+__all__ = ["find_studies"]
+
+
+def find_studies(path: str | Path) -> list[dict[str, str]]:
+    """The images that a path names.
+
+    Args:
+        path: a NIfTI file; the folder of one DICOM series; or a folder of NIfTI files and of such folders.
+
+    Returns:
+        ``[{"image": path}, …]``, sorted.
+
+    Raises:
+        FileNotFoundError: if the path does not exist or holds no image.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: expected a NIfTI file, a DICOM folder or a folder of them, found nothing there")
+    found = [path] if path.is_file() else _inside(path)
+    if not found:
+        raise FileNotFoundError(f"{path}: expected .nii, .nii.gz or DICOM files, found none")
+    return [{"image": str(image)} for image in found]
+
+
+def _inside(folder: Path) -> list[Path]:
+    volumes = sorted(p for p in folder.iterdir() if p.name.endswith((".nii", ".nii.gz")) and not p.name.startswith("."))
+    series = [folder] if _is_dicom_folder(folder) else [p for p in sorted(folder.iterdir()) if _is_dicom_folder(p)]
+    return volumes + series
+
+
+def _is_dicom_folder(folder: Path) -> bool:
+    """Whether any file in it has the DICOM preamble or extension; old files have one without the other."""
+    return folder.is_dir() and any(_is_dicom(file) for file in folder.iterdir() if file.is_file())
+
+
+def _is_dicom(file: Path) -> bool:
+    if file.suffix.lower() in {".dcm", ".ima"}:
+        return True
+    with file.open("rb") as content:
+        content.seek(128)
+        return content.read(4) == b"DICM"

@@ -1,0 +1,77 @@
+"""The trainer of every distillation method: MONAI's supervised trainer, a teacher, and losses that see whole batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from ignite.engine import Events
+from monai.data import MetaTensor
+from monai.engines import SupervisedTrainer, default_prepare_batch
+from monai.utils.enums import CommonKeys
+from torch import Tensor, nn
+
+__all__ = ["DistillationTrainer"]
+
+DistillationLoss = Callable[[Any, Mapping[str, Tensor], Any], dict[str, Tensor]]
+
+
+class DistillationTrainer(SupervisedTrainer):
+    """``SupervisedTrainer`` for losses of the form ``loss(output, batch, teacher) -> {"loss": …, terms …}``.
+
+    Automatic mixed precision, gradient accumulation, ``torch.compile``, inferers, metrics and handlers are those of
+    MONAI. ``engine.state.output`` holds ``image``, ``label``, ``pred`` (the student's prediction), ``loss`` and the
+    loss's terms. If the batch sampler of the data loader has ``set_epoch``, it is told the epoch.
+
+    Args:
+        network: the student; the only network that is optimised, the only one to wrap in DDP.
+        loss_function: called with the network's output, the batch (its tensors on the device) and the teacher's
+            output; returns at least ``"loss"``.
+        teacher: a frozen network that guides the student, or ``None`` where the network is its own teacher. It is
+            put into eval mode and runs without gradients; its ``outputs`` method is used if it has one.
+        kwargs: all other arguments of ``monai.engines.SupervisedTrainer``.
+
+    Raises:
+        TypeError: during training, if the loss does not return a mapping with ``"loss"``.
+    """
+
+    def __init__(
+        self, *, network: nn.Module, loss_function: DistillationLoss, teacher: nn.Module | None = None, **kwargs: Any
+    ) -> None:
+        self.distillation_loss = loss_function
+        self.teacher = teacher.requires_grad_(False).eval() if teacher is not None else None
+        self._batch: dict[str, Tensor] = {}
+        self._prepare_image = kwargs.pop("prepare_batch", default_prepare_batch)
+        super().__init__(
+            network=network, loss_function=self._compute_loss, prepare_batch=self._prepare, **kwargs
+        )
+        batch_sampler = getattr(self.data_loader, "batch_sampler", None)
+        if hasattr(batch_sampler, "set_epoch"):
+            self.add_event_handler(Events.EPOCH_STARTED, lambda engine: batch_sampler.set_epoch(engine.state.epoch))
+
+    def _prepare(self, batch: dict[str, Any], device: Any, non_blocking: bool, **kwargs: Any) -> Any:
+        """Move the whole batch to the device as plain tensors: metadata costs time in every operation of a step."""
+        self._batch = {
+            key: (value.as_tensor() if isinstance(value, MetaTensor) else value).to(device, non_blocking=non_blocking)
+            for key, value in batch.items()
+            if isinstance(value, Tensor)
+        }
+        return self._prepare_image(self._batch, device, non_blocking, **kwargs)
+
+    def _compute_loss(self, output: Any, label: Tensor) -> Tensor:
+        """What MONAI's iteration calls with the network's output; leaves the terms in ``engine.state.output``."""
+        terms = self.distillation_loss(output, self._batch, self._guide(self.state.output[CommonKeys.IMAGE]))
+        if not isinstance(terms, Mapping) or "loss" not in terms:
+            raise TypeError(f'a distillation loss must return a dict with "loss", got {type(terms).__name__}')
+        loss = terms["loss"]
+        self.state.output.update({name: term for name, term in terms.items() if name != "loss"})
+        self.state.output[CommonKeys.PRED] = getattr(output, "prediction", output)
+        return loss
+
+    @torch.no_grad()
+    def _guide(self, image: Tensor) -> Any:
+        """The teacher's output, or ``None``."""
+        if self.teacher is None:
+            return None
+        return self.inferer(image, getattr(self.teacher, "outputs", self.teacher))

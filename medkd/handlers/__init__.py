@@ -1,0 +1,20 @@
+"""Ignite handlers, one per file (``tracking`` is imported by itself, because MLflow is slow to import)."""
+
+from medkd.handlers.best_model import BestModel, ModelLoader
+from medkd.handlers.epoch_seed import EpochSeed
+from medkd.handlers.gradient_clipping import GradientClipping
+from medkd.handlers.loss_terms import LossTerms
+from medkd.handlers.overlays import Overlays
+from medkd.handlers.segmentation_scores import SegmentationScores
+from medkd.handlers.training_state import TrainingState
+
+__all__ = [
+    "BestModel",
+    "EpochSeed",
+    "GradientClipping",
+    "LossTerms",
+    "ModelLoader",
+    "Overlays",
+    "SegmentationScores",
+    "TrainingState",
+]

@@ -1,0 +1,31 @@
+"""Make everything random in an epoch a function of the seed and the epoch."""
+
+from __future__ import annotations
+
+from ignite.engine import Engine, Events
+from monai.utils import set_determinism
+
+__all__ = ["EpochSeed"]
+
+
+class EpochSeed:
+    """Seed Python's, NumPy's and PyTorch's global generators at the start of every epoch.
+
+    A training that stopped after epoch n then goes on with the very numbers of an uninterrupted one, without any
+    generator's state in the checkpoint. Processes of one training get different seeds.
+
+    Args:
+        seed: the run's seed, >= 0.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def attach(self, engine: Engine) -> None:
+        """Register with a trainer."""
+        engine.add_event_handler(Events.EPOCH_STARTED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Seed for ``engine.state.epoch``."""
+        rank = getattr(engine.state, "rank", 0)
+        set_determinism(seed=(self.seed * 1_000_003 + engine.state.epoch * 101 + rank) % 2**32)

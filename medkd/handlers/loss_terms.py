@@ -1,0 +1,55 @@
+"""Average the terms of a distillation loss over each epoch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from torch import Tensor
+
+__all__ = ["LossTerms"]
+
+
+class LossTerms:
+    """Put the epoch's mean of every loss term into ``engine.state.metrics``, e.g. ``train_loss`` and ``train_kl``.
+
+    Every scalar that the loss left in ``engine.state.output`` counts as a term. With several processes the means are
+    over all of them.
+
+    Args:
+        prefix: put before each name.
+    """
+
+    def __init__(self, prefix: str = "train_") -> None:
+        self.prefix = prefix
+        self._sums: dict[str, Tensor] = {}
+        self._count = 0
+
+    def attach(self, engine: Engine) -> None:
+        """Register with a trainer."""
+        engine.add_event_handler(Events.EPOCH_STARTED, self._reset)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._report)
+
+    def __call__(self, engine: Engine) -> None:
+        """Add the terms of one iteration."""
+        output: Any = engine.state.output
+        item = output[0] if isinstance(output, list) else output  # decollation repeats scalars for every image
+        for name, value in item.items():
+            if isinstance(value, (int, float)) or (isinstance(value, Tensor) and value.numel() == 1 and value.ndim == 0):
+                value = torch.as_tensor(value, dtype=torch.float64).detach()
+                self._sums[name] = self._sums.get(name, torch.zeros((), dtype=torch.float64)) + value.cpu()
+        self._count += 1
+
+    def _reset(self, engine: Engine) -> None:
+        self._sums, self._count = {}, 0
+
+    def _report(self, engine: Engine) -> None:
+        for name, total in self._sums.items():
+            mean = total / max(self._count, 1)
+            if torch.distributed.is_available() and torch.distributed.is_initialized():
+                mean = mean.to(engine.state.device)
+                torch.distributed.all_reduce(mean)
+                mean = mean / torch.distributed.get_world_size()
+            engine.state.metrics[self.prefix + name] = float(mean)

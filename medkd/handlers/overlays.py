@@ -1,0 +1,59 @@
+"""Pictures of the same few cases after every validation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ignite.engine import Engine, Events
+from monai.transforms import LoadImage
+
+from medkd.visualise import save_overlay
+
+__all__ = ["Overlays"]
+
+
+class Overlays:
+    """Write ``epoch_0005.png``: label and predictions over the first cases of an evaluation.
+
+    Args:
+        output_dir: folder of the pictures.
+        keys: for each title the key of a one-hot map ``[K, *spatial]`` in the engine's output, in the image's own grid.
+        cases: how many cases to show; the same every time.
+    """
+
+    def __init__(self, output_dir: str, keys: Mapping[str, str], *, cases: int = 3) -> None:
+        self.output_dir = Path(output_dir)
+        self.keys = dict(keys)
+        self.cases = cases
+        self._rows: dict[str, Any] = {}
+        self._load = LoadImage(image_only=True, reader=["PydicomReader", "NibabelReader"])
+
+    def attach(self, engine: Engine) -> None:
+        """Register with an evaluator whose output is decollated."""
+        engine.add_event_handler(Events.EPOCH_STARTED, lambda _: self._rows.clear())
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._save)
+
+    def __call__(self, engine: Engine) -> None:
+        """Keep the first cases; only the first process does."""
+        if getattr(engine.state, "rank", 0) > 0:
+            return
+        output: Any = engine.state.output
+        for item, source in zip(output, engine.state.batch, strict=True):
+            if len(self._rows) >= self.cases:
+                return
+            path = str(source["image"].meta["filename_or_obj"])
+            masks = {
+                title: item[key].argmax(0).cpu().numpy().astype(np.uint8)
+                for title, key in self.keys.items()
+                if key in item
+            }
+            # The network's input is resampled and normalised; a reader wants to see the image itself.
+            self._rows[Path(path).name.split(".")[0]] = (np.asarray(self._load(path)), masks)
+
+    def _save(self, engine: Engine) -> None:
+        if self._rows:
+            save_overlay(self.output_dir / f"epoch_{engine.state.epoch:04d}.png", self._rows)

@@ -1,0 +1,145 @@
+"""Dice and HD95 per class, case and branch, as metrics of an engine and as CSV files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from ignite.engine import Engine, Events
+from monai.metrics import compute_dice, compute_hausdorff_distance
+from torch import Tensor
+
+from medkd.files import atomic_path
+from medkd.metrics.spacing import known_spacing
+
+__all__ = ["SegmentationScores", "score_case"]
+
+
+class SegmentationScores:
+    """Score every case of an evaluation, for every branch of the network.
+
+    Sets ``engine.state.metrics["student_dice"]``, ``["student_dice_myocardium"]``, …, the means over cases. With
+    ``output_dir`` also writes ``cases.csv`` (one row per case, branch and class) and ``summary.csv`` (mean, standard
+    deviation, median and number of cases). A class that is absent from prediction and label has Dice 1; HD95 is empty
+    where one of the two is absent, and such cases are counted in the summary.
+
+    Args:
+        class_names: names of the classes from 1 on; 0 is the background.
+        branches: for each branch the key of its one-hot prediction ``[K, *spatial]`` in the engine's output.
+        hausdorff: also compute the 95th percentile of the Hausdorff distance, in mm where the spacing is known.
+        output_dir: folder of the CSV files; ``None`` for none.
+        label_key: key of the one-hot label ``[K, *spatial]``.
+    """
+
+    def __init__(
+        self,
+        class_names: Sequence[str],
+        branches: Mapping[str, str],
+        *,
+        hausdorff: bool = False,
+        output_dir: str | None = None,
+        label_key: str = "label",
+    ) -> None:
+        self.class_names = list(class_names)
+        self.branches = dict(branches)
+        self.hausdorff = hausdorff
+        self.output_dir = Path(output_dir) if output_dir else None
+        self.label_key = label_key
+        self._rows: list[dict[str, Any]] = []
+
+    def attach(self, engine: Engine) -> None:
+        """Register with an evaluator whose output is decollated."""
+        engine.add_event_handler(Events.EPOCH_STARTED, lambda _: self._rows.clear())
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._report)
+
+    def __call__(self, engine: Engine) -> None:
+        """Score the cases of one iteration."""
+        output: Any = engine.state.output
+        for item, source in zip(output, engine.state.batch, strict=True):
+            label = item[self.label_key]
+            case = Path(str(source["image"].meta["filename_or_obj"])).name
+            for branch, key in self.branches.items():
+                if key in item:
+                    rows = score_case(item[key], label, self.class_names, hausdorff=self.hausdorff)
+                    self._rows += [{"case": case, "branch": branch, **row} for row in rows]
+
+    def _report(self, engine: Engine) -> None:
+        cases = pd.DataFrame(_gathered(self._rows)).drop_duplicates(["case", "branch", "class"])
+        cases = cases.sort_values(["case", "branch"], kind="stable", ignore_index=True)
+        for score in ("dice", "hd95") if self.hausdorff else ("dice",):
+            means = cases.groupby(["branch", "class"], sort=False)[score].mean()
+            for (branch, name), value in means.items():
+                engine.state.metrics[f"{branch}_{score}_{name.replace(' ', '_')}"] = float(value)
+            for branch, value in means.groupby("branch").mean().items():
+                engine.state.metrics[f"{branch}_{score}"] = float(value)
+        if self.output_dir is not None and getattr(engine.state, "rank", 0) == 0:
+            _write_csv(cases, self.output_dir / "cases.csv")
+            _write_csv(_summary(cases), self.output_dir / "summary.csv")
+
+
+def score_case(
+    prediction: Tensor, label: Tensor, class_names: Sequence[str], *, hausdorff: bool = False
+) -> list[dict[str, Any]]:
+    """Scores of one case, a row per class.
+
+    Args:
+        prediction: one-hot ``[K, *spatial]``.
+        label: one-hot ``[K, *spatial]``; a ``MetaTensor`` if its spacing is to be used.
+        class_names: the K - 1 names of the classes from 1 on.
+        hausdorff: also compute HD95.
+
+    Returns:
+        For each class ``class`` and ``dice`` in [0, 1]; with ``hausdorff`` also ``hd95`` (NaN where prediction or
+        label lacks the class) and ``unit``, ``"mm"`` or ``"voxels"``.
+
+    Raises:
+        ValueError: if the shapes differ.
+    """
+    if prediction.shape != label.shape:
+        raise ValueError(f"expected a prediction of the label's shape {tuple(label.shape)}, got {tuple(prediction.shape)}")
+    pair = (torch.as_tensor(prediction)[None], torch.as_tensor(label)[None])
+    dice = compute_dice(*pair, include_background=False, ignore_empty=False)[0]
+    rows: list[dict[str, Any]] = [
+        {"class": name, "dice": float(value)} for name, value in zip(class_names, dice, strict=True)
+    ]
+    if hausdorff:
+        spacing, unit = known_spacing(label)
+        for number, row in enumerate(rows, start=1):
+            row |= {"hd95": _hausdorff(*(one_hot[:, number : number + 1] for one_hot in pair), spacing), "unit": unit}
+    return rows
+
+
+def _hausdorff(prediction: Tensor, label: Tensor, spacing: tuple[float, ...]) -> float:
+    if not (prediction.any() and label.any()):
+        return float("nan")
+    distance = compute_hausdorff_distance(prediction, label, include_background=True, percentile=95, spacing=spacing)
+    return float(distance)
+
+
+def _summary(cases: pd.DataFrame) -> pd.DataFrame:
+    """Mean, SD, median and number of cases per branch and class, and over the classes of each case."""
+    scores = [score for score in ("dice", "hd95") if score in cases]
+    units = {"unit": cases["unit"].iloc[0]} if "unit" in cases else {}
+    over_classes = cases.groupby(["branch", "case"], as_index=False)[scores].mean().assign(**{"class": "mean"})
+    table = pd.concat([cases, over_classes]).melt(["branch", "class"], scores, var_name="score")
+    grouped = table.groupby(["branch", "class", "score"], sort=False)["value"]
+    summary = grouped.agg(mean="mean", sd="std", median="median", cases="count", undefined=lambda v: int(v.isna().sum()))
+    return summary.reset_index().assign(**units)
+
+
+def _write_csv(table: pd.DataFrame, path: Path) -> None:
+    with atomic_path(path) as partial:
+        table.to_csv(partial, index=False, float_format="%.6f")
+
+
+def _gathered(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of all processes."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return rows
+    everyone: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(everyone, rows)
+    return [row for part in everyone for row in part]

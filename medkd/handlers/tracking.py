@@ -1,0 +1,113 @@
+"""Track a run in MLflow: what MONAI's handler does, and the parameters, tags and pictures that it leaves out."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from ignite.engine import Engine, Events
+from mlflow.entities import Param, RunTag
+from monai.handlers import MLFlowHandler
+
+__all__ = ["TrackingHandler", "flatten"]
+
+_SKIPPED = ("_meta_", "imports", "initialize", "run", "finalize")
+_LONGEST_PARAM = 500
+
+
+class TrackingHandler(MLFlowHandler):
+    """``MLFlowHandler`` that also logs flat parameters, tags, the learning rate and pictures.
+
+    Args:
+        config_file: the executed configuration; every value in it becomes a parameter, ``train#trainer#max_epochs``
+            as ``train.trainer.max_epochs``.
+        tags: tags of the run; versions, git commit and the parent run (from ``MEDKD_PARENT_RUN``) are added.
+        picture_dir: a folder whose new PNG files are logged after every epoch.
+        kwargs: the arguments of ``monai.handlers.MLFlowHandler``. The run's name must be unique, or the run would be
+            merged with an unfinished one of the same name.
+    """
+
+    def __init__(
+        self,
+        *,
+        config_file: str | None = None,
+        tags: Mapping[str, Any] | None = None,
+        picture_dir: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.config_file = config_file
+        self.tags = dict(tags or {})
+        self.picture_dir = Path(picture_dir) if picture_dir else None
+        self._logged: set[Path] = set()
+
+    def attach(self, engine: Engine) -> None:
+        """Register with a trainer or an evaluator."""
+        super().attach(engine)
+        engine.add_event_handler(Events.EXCEPTION_RAISED, self._fail)
+
+    def start(self, engine: Engine) -> None:
+        """Start or join the run of this name; log tags and parameters."""
+        super().start(engine)
+        parent = os.environ.get("MEDKD_PARENT_RUN")
+        tags = {**self.tags, **_versions(), **({"mlflow.parentRunId": parent} if parent else {})}
+        self._log(tags=[RunTag(key, str(value)) for key, value in tags.items()])
+        if self.config_file and Path(self.config_file).is_file():
+            self._log_new_params(json.loads(Path(self.config_file).read_text(encoding="utf-8")))
+
+    def epoch_completed(self, engine: Engine) -> None:
+        """Log the epoch's metrics, the learning rate and new pictures."""
+        super().epoch_completed(engine)
+        optimizer = getattr(engine, "optimizer", None)
+        if optimizer is not None:
+            self._log_metrics({"learning_rate": optimizer.param_groups[0]["lr"]}, step=engine.state.epoch)
+        for picture in sorted(self.picture_dir.glob("*.png")) if self.picture_dir else ():
+            if picture not in self._logged:
+                self._logged.add(picture)
+                self.client.log_artifact(self.cur_run.info.run_id, str(picture), "overlays")
+
+    def _log_new_params(self, config: Mapping[str, Any]) -> None:
+        """Log what the run does not have yet: a resumed run keeps the parameters it started with."""
+        known = self.client.get_run(self.cur_run.info.run_id).data.params
+        flat = {key: value for key, value in flatten(config) if key.split(".")[0] not in _SKIPPED and key not in known}
+        params = [Param(key[:250], str(value)[:_LONGEST_PARAM]) for key, value in flat.items()]
+        for start in range(0, len(params), 100):  # MLflow takes 100 at a time
+            self._log(params=params[start : start + 100])
+
+    def _log(self, **what: Any) -> None:
+        self.client.log_batch(self.cur_run.info.run_id, **what)
+
+    def _fail(self, engine: Engine, error: BaseException) -> None:
+        """Mark the run as failed; ignite leaves it to such a handler to raise the error again."""
+        if self.cur_run:
+            self.client.set_terminated(self.cur_run.info.run_id, "FAILED")
+        raise error
+
+
+def flatten(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The leaves of nested mappings and lists, keys joined by points; short lists of numbers count as leaves."""
+    if isinstance(config, Mapping):
+        children = list(config.items())
+    elif isinstance(config, list) and any(isinstance(value, (Mapping, list)) for value in config):
+        children = list(enumerate(config))
+    else:
+        yield prefix, config
+        return
+    for key, value in children:
+        yield from flatten(value, f"{prefix}.{key}" if prefix else str(key))
+
+
+def _versions() -> dict[str, str]:
+    """Versions of what computes, and the git commit of the folder the run was started in."""
+    versions = {f"version.{name}": metadata.version(name) for name in ("medkd", "monai", "torch", "pytorch-ignite")}
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=5)
+    except (OSError, subprocess.SubprocessError):
+        return {**versions, "version.python": platform.python_version()}
+    return {**versions, "version.python": platform.python_version(), "git_commit": commit.stdout.strip()}

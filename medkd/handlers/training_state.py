@@ -1,0 +1,133 @@
+"""Stop and continue: the whole state of a training, saved every epoch and restored exactly."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+
+from medkd.files import atomic_path, sha256
+
+__all__ = ["TrainingState"]
+
+_logger = logging.getLogger(__name__)
+
+
+class TrainingState:
+    """Save the objects of a training after every epoch, and restore the newest sound save on demand.
+
+    A save is ``epoch=0007.pt`` with its SHA-256 in ``epoch=0007.pt.sha256``, written atomically; the last ``keep``
+    are kept. A save that is damaged is passed over for the one before, with a warning. Of the engines the epoch, the
+    iteration and the best metric are kept; of everything else its ``state_dict``.
+
+    Attach it last, so that an epoch is saved when all of it is done.
+
+    Args:
+        save_dir: the folder of the saves.
+        objects: named objects with ``state_dict`` and ``load_state_dict``: networks, optimiser, scheduler.
+        evaluators: engines whose best metric belongs to the state, by name.
+        resume: restore when training starts; with no save there it starts from the beginning.
+        keep: number of saves to keep, >= 1.
+
+    Raises:
+        RuntimeError: when training starts with ``resume``, if a save does not fit the objects.
+    """
+
+    def __init__(
+        self,
+        save_dir: str,
+        objects: Mapping[str, Any],
+        *,
+        evaluators: Mapping[str, Any] | None = None,
+        resume: bool = False,
+        keep: int = 2,
+    ) -> None:
+        self.save_dir = Path(save_dir)
+        self.objects = dict(objects)
+        self.evaluators = dict(evaluators or {})
+        self.resume = resume
+        self.keep = max(1, keep)
+
+    def attach(self, engine: Engine) -> None:
+        """Register with a trainer."""
+        engine.add_event_handler(Events.STARTED, self._restore)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+    def __call__(self, engine: Any) -> None:
+        """Save; only the first process writes."""
+        if getattr(engine.state, "rank", 0) > 0:
+            return
+        state = {name: _module(item).state_dict() for name, item in self.objects.items()}
+        state["engines"] = {name: _progress(e) for name, e in {"trainer": engine, **self.evaluators}.items()}
+        if engine.scaler is not None:
+            state["scaler"] = engine.scaler.state_dict()
+        path = self.save_dir / f"epoch={engine.state.epoch:04d}.pt"
+        with atomic_path(path) as partial:
+            torch.save(state, partial)
+            digest = sha256(partial)
+        with atomic_path(_digest_file(path)) as partial:
+            partial.write_text(digest + "\n", encoding="ascii")
+        for old in self._saves()[: -self.keep]:
+            _digest_file(old).unlink(missing_ok=True)
+            old.unlink(missing_ok=True)
+
+    def _restore(self, engine: Any) -> None:
+        """At the start: continue from the newest sound save, or clear the saves of an earlier training."""
+        if not self.resume:
+            if getattr(engine.state, "rank", 0) == 0:
+                for old in self._saves():
+                    _digest_file(old).unlink(missing_ok=True)
+                    old.unlink()
+            return
+        path = self._newest_sound()
+        if path is None:
+            _logger.info("Nothing to resume in %s; training starts from the beginning.", self.save_dir)
+            return
+        state = torch.load(path, map_location=engine.state.device, weights_only=True)
+        try:
+            for name, item in self.objects.items():
+                _module(item).load_state_dict(state[name])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise RuntimeError(f"{path}: expected the state of this training, found another's: {error}") from error
+        for name, target in {"trainer": engine, **self.evaluators}.items():
+            for key, value in state["engines"][name].items():
+                setattr(target.state, key, value)
+        if engine.scaler is not None and "scaler" in state:
+            engine.scaler.load_state_dict(state["scaler"])
+        _logger.info("Resumed after epoch %d from %s.", engine.state.epoch, path)
+
+    def _saves(self) -> list[Path]:
+        return sorted(self.save_dir.glob("epoch=*.pt"))
+
+    def _newest_sound(self) -> Path | None:
+        for path in reversed(self._saves()):
+            digest = _digest_file(path)
+            if digest.exists() and digest.read_text(encoding="ascii").strip() == sha256(path):
+                return path
+            _logger.warning("%s is damaged or incomplete; trying the save before it.", path)
+        return None
+
+
+def _progress(engine: Any) -> dict[str, Any]:
+    """What of an engine's state must survive."""
+    state = engine.state
+    metric = float(state.best_metric)
+    return {
+        "epoch": int(state.epoch),
+        "iteration": int(state.iteration),
+        "best_metric": metric,
+        "best_metric_epoch": int(state.best_metric_epoch),
+    }
+
+
+def _module(item: Any) -> Any:
+    """What DDP wraps, or the item itself."""
+    return item.module if isinstance(item, torch.nn.parallel.DistributedDataParallel) else item
+
+
+def _digest_file(path: Path) -> Path:
+    return path.with_name(path.name + ".sha256")

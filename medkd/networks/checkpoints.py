@@ -1,0 +1,58 @@
+"""Reading checkpoints strictly: a file fits a network, or the error says how it does not."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+__all__ = ["load_model"]
+
+
+def load_model(path: str | Path, network: nn.Module) -> nn.Module:
+    """Fill a network from ``{"model": state_dict}``.
+
+    Args:
+        path: the checkpoint; it is read with ``weights_only=True``.
+        network: the network to fill; untouched if anything does not fit.
+
+    Returns:
+        The network.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is not a checkpoint, has no ``"model"``, or belongs to another architecture.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: expected a trained model, found nothing there; train first, or name another")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise ValueError(f"{path}: expected a PyTorch checkpoint, found another kind of file ({error})") from error
+    if not isinstance(content, Mapping) or "model" not in content:
+        found = sorted(map(str, content))[:5] if isinstance(content, Mapping) else type(content).__name__
+        raise ValueError(f'{path}: expected {{"model": state_dict}}, found the keys {found}')
+    problems = _differences(content["model"], network.state_dict())
+    if problems:
+        raise ValueError(f"{path}: expected the weights of {type(network).__name__}, found others: " + "; ".join(problems))
+    network.load_state_dict(content["model"])
+    return network
+
+
+def _differences(found: Mapping[str, Any], expected: Mapping[str, torch.Tensor]) -> list[str]:
+    """Missing, extra and mis-shaped keys, each kind in one phrase."""
+    kinds = {
+        "missing": sorted(expected.keys() - found.keys()),
+        "not expected": sorted(found.keys() - expected.keys()),
+        "of another shape": [
+            f"{key} {tuple(found[key].shape)} instead of {tuple(expected[key].shape)}"
+            for key in expected
+            if key in found and found[key].shape != expected[key].shape
+        ],
+    }
+    return [f"{len(keys)} {kind} ({', '.join(keys[:3])}{', …' if len(keys) > 3 else ''})" for kind, keys in kinds.items() if keys]

@@ -1,0 +1,24 @@
+"""What the networks of medkd return in training mode: named tuples, which DDP and ``torch.compile`` take as they are."""
+
+# No postponed annotations here: TorchScript reads the fields of a NamedTuple as types, not as strings.
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+__all__ = ["DualBranchOutput"]
+
+
+class DualBranchOutput(NamedTuple):
+    """Logits ``[B, K, *spatial]`` of the two branches.
+
+    ``teacher`` may hold only the strong images, in batch order; ``student`` always holds all of them.
+    """
+
+    teacher: Tensor
+    student: Tensor
+
+    @property
+    def prediction(self) -> Tensor:
+        """What is deployed: the student's logits."""
+        return self.student

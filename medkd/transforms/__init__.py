@@ -1,0 +1,8 @@
+"""Transforms, one idea per file."""
+
+from medkd.transforms.checks import CheckCased, CheckFilesd
+from medkd.transforms.seeds import seed_label
+from medkd.transforms.supervision import SupervisionLabelsd
+from medkd.transforms.writers import AtomicNibabelWriter
+
+__all__ = ["AtomicNibabelWriter", "CheckCased", "CheckFilesd", "SupervisionLabelsd", "seed_label"]

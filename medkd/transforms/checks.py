@@ -1,0 +1,165 @@
+"""Refuse bad input with a message that names the file, what was expected and what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.transforms import MapTransform
+from torch import Tensor
+
+__all__ = ["CheckCased", "CheckFilesd", "file_problem", "image_problems", "label_problems"]
+
+
+class CheckFilesd(MapTransform):
+    """Before loading: every path exists, and a DICOM folder holds one series.
+
+    Args:
+        keys: keys of paths (a file, or the folder of one DICOM series).
+        allow_missing_keys: do not complain about absent keys.
+
+    Raises:
+        ValueError: when called, with the path, what was expected and what was found.
+    """
+
+    def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Return the item unchanged, or raise."""
+        problems = [file_problem(data[key]) for key in self.key_iterator(dict(data))]
+        _raise(problem for problem in problems if problem)
+        return dict(data)
+
+
+class CheckCased(MapTransform):
+    """After loading: an image that can be learned from, and labels that belong to it.
+
+    Args:
+        keys: keys of the images, channel first, ``[1, *spatial]``.
+        label_keys: keys of the labels, ``[1, *spatial]``; absent ones are passed over.
+        num_classes: number of classes with the background; labels lie in [0, num_classes) or are in ``ignore_values``.
+        ignore_values: label values that mean "not annotated".
+        spatial_dims: expected number of spatial dimensions.
+
+    Raises:
+        ValueError: when called, with every problem of the item at once.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        *,
+        label_keys: Collection[str] = (),
+        num_classes: int = 2,
+        ignore_values: Collection[int] = (255,),
+        spatial_dims: int = 3,
+    ) -> None:
+        super().__init__(keys)
+        self.label_keys = tuple(label_keys)
+        self.num_classes = num_classes
+        self.ignore_values = tuple(ignore_values)
+        self.spatial_dims = spatial_dims
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Return the item unchanged, or raise."""
+        problems: list[str] = []
+        for key in self.keys:
+            problems += image_problems(data[key], spatial_dims=self.spatial_dims)
+            for label_key in self.label_keys:
+                if label_key in data:
+                    label = data[label_key]
+                    problems += label_problems(label, data[key], range(self.num_classes), self.ignore_values)
+        _raise(problems)
+        return dict(data)
+
+
+def file_problem(path: str | Path) -> str | None:
+    """What is wrong with a path before it is read, or ``None``."""
+    path = Path(path)
+    if not path.exists():
+        return f"{path}: expected a file or a DICOM folder, found nothing there"
+    if not path.is_dir():
+        return None
+    series = _series_in(path)
+    if len(series) == 1:
+        return None
+    found = "no DICOM file" if not series else f"{len(series)} series with {sorted(series.values())} files"
+    return f"{path}: expected a folder with one DICOM series, found {found}"
+
+
+def image_problems(image: Tensor, *, spatial_dims: int = 3) -> list[str]:
+    """What is wrong with an image ``[1, *spatial]``; empty if nothing is."""
+    name = _name(image)
+    if image.ndim != spatial_dims + 1 or image.shape[0] != 1:
+        shape = " × ".join(map(str, (*image.shape[1:], image.shape[0])))
+        return [f"{name}: expected a {spatial_dims}D image of one channel, found {shape} (the last are channels or frames)"]
+    values = torch.as_tensor(image).float()
+    if not bool(torch.isfinite(values).all()):
+        return [f"{name}: expected finite intensities, found {int((~torch.isfinite(values)).sum())} that are NaN or infinite"]
+    if bool((values == values.flatten()[0]).all()):
+        return [f"{name}: expected an image with contrast, found the constant {values.flatten()[0].item():g}"]
+    return []
+
+
+def label_problems(label: Tensor, image: Tensor, classes: Collection[int], ignore: Collection[int]) -> list[str]:
+    """What is wrong with a label ``[1, *spatial]`` of an image of the same grid; empty if nothing is."""
+    name, problems = _name(label), []
+    if label.shape[1:] != image.shape[1:]:
+        problems.append(f"{name}: expected the shape of its image {_shape(image)}, found {_shape(label)}")
+    elif hasattr(label, "affine") and hasattr(image, "affine") and not _same_grid(label, image):
+        problems.append(
+            f"{name}: expected the geometry (affine) of its image {_name(image)}, found another: "
+            f"{_rounded(label.affine)} against {_rounded(image.affine)}"
+        )
+    values = {float(v) for v in torch.unique(torch.as_tensor(label)).tolist()}
+    strange = sorted(values - set(map(float, classes)) - set(map(float, ignore)))
+    if strange:
+        shown = ", ".join(f"{v:g}" for v in strange[:5])
+        problems.append(f"{name}: expected the labels {sorted(classes)} or {sorted(ignore)} (ignored), found {shown}")
+    elif values <= set(map(float, ignore)):
+        problems.append(f"{name}: expected an annotated pixel, found only ignored ones ({sorted(ignore)})")
+    return problems
+
+
+def _same_grid(label: Any, image: Any) -> bool:
+    return bool(np.allclose(np.asarray(label.affine), np.asarray(image.affine), atol=1e-3))
+
+
+def _series_in(folder: Path) -> dict[str, int]:
+    """Number of files of each DICOM series in a folder."""
+    from pydicom import dcmread
+    from pydicom.errors import InvalidDicomError
+
+    series: dict[str, int] = {}
+    for file in sorted(p for p in folder.iterdir() if p.is_file()):
+        try:
+            uid = str(dcmread(file, stop_before_pixels=True, specific_tags=["SeriesInstanceUID"]).SeriesInstanceUID)
+        except (InvalidDicomError, AttributeError):  # another kind of file, or a DICOMDIR
+            continue
+        series[uid] = series.get(uid, 0) + 1
+    return series
+
+
+def _name(image: Tensor) -> str:
+    return str(getattr(image, "meta", {}).get("filename_or_obj", "image"))
+
+
+def _shape(image: Tensor) -> str:
+    return " × ".join(map(str, image.shape[1:]))
+
+
+def _rounded(affine: Any) -> list[list[float]]:
+    rows: list[list[float]] = np.round(np.asarray(affine)[:3], 3).tolist()
+    return rows
+
+
+def _raise(problems: Any) -> None:
+    """One error for all problems of an item."""
+    found = list(problems)
+    if found:
+        raise ValueError("; ".join(found))

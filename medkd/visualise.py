@@ -1,0 +1,65 @@
+"""Pictures of masks over images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medkd.files import atomic_path
+
+__all__ = ["overlay_figure", "save_overlay"]
+
+_COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#d55e00", "#cc79a7")  # Okabe-Ito: told apart by everyone
+
+
+def save_overlay(path: str | Path, rows: Mapping[str, tuple[NDArray[Any], Mapping[str, NDArray[Any]]]]) -> None:
+    """Write a PNG with one row per case: the image, and the image under each mask.
+
+    Args:
+        path: the PNG to write.
+        rows: for each case its image ``[H, W(, slices)]`` and its named masks of that shape, with 0 = background. The
+            slice shown is the one with the most foreground in the first mask that has any.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    figure = overlay_figure(rows)
+    FigureCanvasAgg(figure)
+    with atomic_path(path) as partial:
+        figure.savefig(partial, format="png", dpi=100)
+
+
+def overlay_figure(rows: Mapping[str, tuple[NDArray[Any], Mapping[str, NDArray[Any]]]]) -> Any:
+    """The matplotlib figure of :func:`save_overlay`."""
+    from matplotlib.colors import ListedColormap
+    from matplotlib.figure import Figure
+
+    columns = 1 + max(len(masks) for _, masks in rows.values())
+    figure = Figure(figsize=(2.6 * columns, 2.8 * len(rows)), layout="constrained")
+    axes = figure.subplots(len(rows), columns, squeeze=False)
+    for line, (case, (image, masks)) in zip(axes, rows.items(), strict=True):
+        image, masks = _one_slice(image, masks)
+        low, high = np.percentile(image, (1, 99))
+        for axis, (name, mask) in zip(line, [(case, None), *masks.items()], strict=False):
+            axis.imshow(image.T, cmap="gray", vmin=low, vmax=max(high, low + 1e-6))
+            if mask is not None:
+                shown = np.ma.masked_equal(mask.T, 0)
+                axis.imshow(shown, cmap=ListedColormap(_COLOURS), vmin=1, vmax=len(_COLOURS), alpha=0.55, interpolation="nearest")
+            axis.set_title(name, fontsize=8)
+        for axis in line:
+            axis.axis("off")
+    return figure
+
+
+def _one_slice(
+    image: NDArray[Any], masks: Mapping[str, NDArray[Any]]
+) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
+    """The most telling slice of a volume; a 2D image as it is."""
+    if image.ndim == 2:
+        return image, dict(masks)
+    filled = [mask for mask in masks.values() if (mask > 0).any()]
+    depth = int((filled[0] > 0).sum((0, 1)).argmax()) if filled else image.shape[-1] // 2
+    return image[..., depth], {name: mask[..., depth] for name, mask in masks.items()}
