@@ -22,7 +22,7 @@ class SegmentationScores:
     """Score every case of an evaluation, for every branch of the network.
 
     Sets ``engine.state.metrics["student_dice"]``, ``["student_dice_myocardium"]``, …, the means over cases. With
-    ``output_dir`` also writes ``cases.csv`` (one row per case, branch and class) and ``summary.csv`` (mean, standard
+    ``output_dir`` also writes ``cases.csv`` (one row per case, branch and class, with the item's ``patient`` if it has one) and ``summary.csv`` (mean, standard
     deviation, median and number of cases). A class that is absent from prediction and label has Dice 1; HD95 is empty
     where one of the two is absent, and such cases are counted in the summary.
 
@@ -62,10 +62,11 @@ class SegmentationScores:
         for item, source in zip(output, engine.state.batch, strict=True):
             label = item[self.label_key]
             case = Path(str(source["image"].meta["filename_or_obj"])).name
+            patient = str(source.get("patient", case))
             for branch, key in self.branches.items():
                 if key in item:
                     rows = score_case(item[key], label, self.class_names, hausdorff=self.hausdorff)
-                    self._rows += [{"case": case, "branch": branch, **row} for row in rows]
+                    self._rows += [{"case": case, "patient": patient, "branch": branch, **row} for row in rows]
 
     def _report(self, engine: Engine) -> None:
         cases = pd.DataFrame(_gathered(self._rows)).drop_duplicates(["case", "branch", "class"])

@@ -116,12 +116,17 @@ def label_problems(label: Tensor, image: Tensor, classes: Collection[int], ignor
             f"{name}: expected the geometry (affine) of its image {_name(image)}, found another: "
             f"{_rounded(label.affine)} against {_rounded(image.affine)}"
         )
-    values = {float(v) for v in torch.unique(torch.as_tensor(label)).tolist()}
-    strange = sorted(values - set(map(float, classes)) - set(map(float, ignore)))
-    if strange:
-        shown = ", ".join(f"{v:g}" for v in strange[:5])
+    values = torch.as_tensor(label)
+    annotated, known = torch.zeros_like(values, dtype=torch.bool), torch.zeros_like(values, dtype=torch.bool)
+    for value in classes:
+        annotated |= values == value
+    for value in ignore:
+        known |= values == value
+    strange = values[~(annotated | known)]
+    if strange.numel():
+        shown = ", ".join(f"{v:g}" for v in torch.unique(strange)[:5].tolist())
         problems.append(f"{name}: expected the labels {sorted(classes)} or {sorted(ignore)} (ignored), found {shown}")
-    elif values <= set(map(float, ignore)):
+    elif not bool(annotated.any()):
         problems.append(f"{name}: expected an annotated pixel, found only ignored ones ({sorted(ignore)})")
     return problems
 

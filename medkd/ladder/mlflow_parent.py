@@ -1,0 +1,56 @@
+"""The parent run of a ladder in MLflow: its parameters, its table and its plot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+__all__ = ["ParentRun", "start"]
+
+
+class ParentRun:
+    """A run of its own that others name as their parent."""
+
+    def __init__(self, client: Any, run_id: str) -> None:
+        self.client = client
+        self.run_id = run_id
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Log what the run does not have yet."""
+        known = self.client.get_run(self.run_id).data.params
+        for key, value in params.items():
+            if key not in known:
+                self.client.log_param(self.run_id, key, str(value)[:500])
+
+    def finish(self, metrics: Mapping[str, float], artifacts: list[Path]) -> None:
+        """Log the results and close the run."""
+        for name, value in metrics.items():
+            self.client.log_metric(self.run_id, name, value)
+        for path in artifacts:
+            self.client.log_artifact(self.run_id, str(path))
+        self.client.set_terminated(self.run_id, "FINISHED")
+
+
+def start(root: Path, tracking_uri: str, experiment: str, name: str) -> ParentRun:
+    """Open the parent run of a ladder, or the one that an earlier call opened.
+
+    Args:
+        root: the ladder's folder; the run's id is kept in it.
+        tracking_uri: the MLflow store.
+        experiment: the experiment's name; it is made if it does not exist.
+        name: the bundle's name.
+    """
+    import mlflow
+
+    client = mlflow.MlflowClient(tracking_uri=tracking_uri)
+    kept = root / "parent_run.txt"
+    if kept.is_file():
+        return ParentRun(client, kept.read_text(encoding="ascii").strip())
+    found = client.get_experiment_by_name(experiment)
+    # Artifacts cannot live inside a database: beside it, as MONAI's handler puts them.
+    location = (root / "mlruns").as_uri() if tracking_uri.startswith("sqlite") else None
+    experiment_id = found.experiment_id if found else client.create_experiment(experiment, artifact_location=location)
+    run = client.create_run(experiment_id, run_name=f"ladder-{name}", tags={"medkd.kind": "ladder"})
+    kept.write_text(run.info.run_id, encoding="ascii")
+    return ParentRun(client, run.info.run_id)

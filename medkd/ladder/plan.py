@@ -1,0 +1,73 @@
+"""What a ladder consists of: ``configs/ladder.yaml`` of a bundle, checked against its ``train.yaml``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medkd.runs import unknown_keys
+
+__all__ = ["Ladder", "load_ladder"]
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """The rungs of a bundle.
+
+    Attributes:
+        bundle: the bundle's folder.
+        rungs: for each rung, in order, its overrides of ``train.yaml``.
+        claims: for a rung, the rungs it is said to beat.
+        branch: the branch of the network that is compared; the one that is deployed.
+        score: the column of ``cases.csv`` that is compared; larger is better.
+    """
+
+    bundle: Path
+    rungs: Mapping[str, Mapping[str, Any]]
+    claims: Mapping[str, Sequence[str]]
+    branch: str = "student"
+    score: str = "dice"
+
+
+def load_ladder(bundle: str | Path, rungs: Sequence[str] | None = None) -> Ladder:
+    """Read the ladder of a bundle.
+
+    Args:
+        bundle: the bundle's folder.
+        rungs: names of the rungs to keep, or the name of one of the file's ``selections``; ``None`` for all.
+
+    Raises:
+        FileNotFoundError: if the bundle has no ladder.
+        ValueError: for unknown rungs, or overrides that ``train.yaml`` has no key for, all at once.
+    """
+    from monai.bundle import ConfigParser
+
+    bundle = Path(bundle).resolve()
+    path = bundle / "configs" / "ladder.yaml"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: expected the rungs of a bundle, found nothing there")
+    content = ConfigParser.load_config_file(path)
+    train = ConfigParser.load_config_file(bundle / "configs" / "train.yaml")
+    every: dict[str, Any] = {name: dict(overrides or {}) for name, overrides in content["rungs"].items()}
+    chosen = _selected(list(every), content.get("selections", {}), rungs)
+    problems = [f"unknown rung {name!r}; there are {', '.join(every)}" for name in chosen if name not in every]
+    for name, overrides in every.items():
+        problems += [f"rung {name!r}: {problem}" for problem in unknown_keys(overrides, train)]
+    if problems:
+        raise ValueError(f"{path}: " + "; ".join(problems))
+    claims = {
+        rung: [other for other in others if other in chosen]
+        for rung, others in content.get("claims", {}).items()
+        if rung in chosen
+    }
+    return Ladder(bundle, {name: every[name] for name in chosen}, claims)
+
+
+def _selected(every: list[str], selections: Mapping[str, list[str]], wanted: Sequence[str] | None) -> list[str]:
+    if not wanted:
+        return every
+    if len(wanted) == 1 and wanted[0] in selections:
+        return list(selections[wanted[0]])
+    return list(wanted)

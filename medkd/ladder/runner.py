@@ -1,0 +1,156 @@
+"""Train and test every rung with every seed, each once, however often the ladder is stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from medkd.files import atomic_path
+from medkd.ladder.mlflow_parent import ParentRun, start
+from medkd.ladder.plan import Ladder
+from medkd.ladder.table import cell_dir, collect, rung_table, write_tables
+
+__all__ = ["run_ladder"]
+
+
+def run_ladder(
+    ladder: Ladder,
+    output_dir: str | Path,
+    *,
+    dataset_dir: str | Path,
+    seeds: Sequence[int] = (0,),
+    overrides: Mapping[str, Any] | None = None,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Run the cells (rung x seed) that are not done yet.
+
+    Each cell is a folder laid out as a bundle's root: ``models/model.pt``, ``checkpoints/``, ``eval/cases.csv``. All
+    cells are children of one MLflow run, in ``mlruns.db`` of ``output_dir`` unless ``MLFLOW_TRACKING_URI`` names a
+    server. Called again with the same arguments it goes on where it was stopped, inside a cell as well.
+
+    Args:
+        ladder: the rungs.
+        output_dir: folder of the results.
+        dataset_dir: the prepared dataset.
+        seeds: one training per rung and seed.
+        overrides: of ``train.yaml``, for all rungs alike, e.g. ``{"max_epochs": 20}``.
+        progress: show a progress bar over the cells.
+
+    Returns:
+        The scores, one row per rung, seed and patient; ``output_dir`` then holds the table and the plot as well.
+
+    Raises:
+        ValueError: if ``output_dir`` holds a ladder with other settings.
+        RuntimeError: if a cell fails, with the place of its log.
+    """
+    from tqdm import tqdm
+
+    root = Path(output_dir).resolve()
+    shared = {**(overrides or {}), "dataset_dir": str(Path(dataset_dir).resolve())}
+    _claim(root, {"bundle": ladder.bundle.name, "overrides": shared})
+    cells = [(rung, seed) for seed in seeds for rung in ladder.rungs]
+    bar = tqdm(cells, desc="ladder", unit="run", disable=not progress)
+    with _parent_run(ladder, root, list(seeds), shared) as parent:
+        for rung, seed in bar:
+            bar.set_postfix_str(f"{rung}, seed {seed}")
+            folder = cell_dir(root, rung, seed)
+            settings = {**shared, **ladder.rungs[rung], "seed": seed}
+            _claim(folder, settings)
+            if not (folder / "eval" / "cases.csv").is_file():
+                _run_cell(ladder, folder, settings, f"{rung}-seed{seed}")
+        scores = collect(ladder, root, seeds)
+        means = {f"{ladder.branch}_{ladder.score}_{row.rung}": row.mean for row in rung_table(ladder, scores).itertuples()}
+        parent.finish(means, write_tables(ladder, scores, root))
+    return scores
+
+
+def _run_cell(ladder: Ladder, folder: Path, settings: Mapping[str, Any], name: str) -> None:
+    """Train (or go on training) and test one rung with one seed; what it prints goes to its log."""
+    log = folder / "log.txt"
+    cell = {"bundle_root": str(folder), "progress": False, **settings}
+    configs = ladder.bundle / "configs"
+    try:
+        with _output_to(log):
+            tracked = {"tracking_uri": _tracking_uri(folder.parents[1]), "run_name": name, "resume": True}
+            _run_workflow([configs / "train.yaml"], {**cell, **tracked}, tracking=configs / "tracking.yaml")
+            _run_workflow([configs / "train.yaml", configs / "evaluate.yaml"], cell, tracking=None)
+    except Exception as error:
+        raise RuntimeError(f"{name} failed: {error}\nIts log: {log}") from error
+    finally:
+        gc.collect()  # datasets in memory go before the next cell's come
+
+
+def _run_workflow(files: Sequence[Path], settings: Mapping[str, Any], tracking: Path | None) -> None:
+    from monai.bundle import ConfigWorkflow
+
+    workflow = ConfigWorkflow(
+        config_file=[str(file) for file in files],
+        meta_file=str(files[0].parent / "metadata.json"),
+        logging_file=False,
+        workflow_type="train",
+        tracking=str(tracking) if tracking else None,
+        **settings,
+    )
+    workflow.initialize()
+    workflow.run()
+    workflow.finalize()
+
+
+def _claim(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Mark a folder with the settings of its results, or refuse it if they are another's."""
+    mark = folder / "settings.json"
+    wanted = json.loads(json.dumps(settings))
+    if mark.is_file():
+        found = json.loads(mark.read_text(encoding="utf-8"))
+        if found != wanted:
+            raise ValueError(
+                f"{folder}: expected results of {wanted}, found those of {found}; name another --output_dir"
+            )
+        return
+    with atomic_path(mark) as partial:
+        partial.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
+
+
+@contextlib.contextmanager
+def _parent_run(ladder: Ladder, root: Path, seeds: list[int], shared: Mapping[str, Any]) -> Iterator[ParentRun]:
+    """The MLflow run whose children the cells are; kept by its id, so that a continued ladder has one parent."""
+    from monai.bundle import ConfigParser
+
+    tracking = ConfigParser.load_config_file(ladder.bundle / "configs" / "tracking.yaml")
+    run = start(root, _tracking_uri(root), tracking["configs"]["experiment_name"], ladder.bundle.name)
+    run.log_params({"seeds": seeds, "rungs": list(ladder.rungs), **shared})
+    os.environ["MEDKD_PARENT_RUN"] = run.run_id
+    try:
+        yield run
+    finally:
+        del os.environ["MEDKD_PARENT_RUN"]
+
+
+def _tracking_uri(root: Path) -> str:
+    from monai.utils import path_to_sqlite_uri
+
+    return os.environ.get("MLFLOW_TRACKING_URI") or str(path_to_sqlite_uri(str(root / "mlruns.db")))
+
+
+@contextlib.contextmanager
+def _output_to(log: Path) -> Iterator[None]:
+    """Send prints, warnings and log records to a file."""
+    root, handlers = logging.getLogger(), logging.getLogger().handlers[:]
+    level = root.level
+    with log.open("a", encoding="utf-8") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
+        root.handlers = [logging.StreamHandler(file)]
+        root.setLevel(logging.INFO)
+        try:
+            with warnings.catch_warnings():
+                yield
+        finally:
+            root.handlers, root.level = handlers, level
