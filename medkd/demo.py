@@ -49,8 +49,10 @@ def run_demo(method: str = "confkd", *, bundles: str | Path = "bundles", output_
     print(f"Student:   {student}")
     print(f"Picture:   {picture}")
     print(f"Plot:      {root / 'ladder' / 'ladder.png'}")
-    print(f"MLflow UI: {Path(sys.executable).parent / 'mlflow'} ui --backend-store-uri sqlite:///{root / 'ladder' / 'mlruns.db'}")
-    print(f"           then open http://127.0.0.1:5000 (the ladder's run holds its rungs as children)")
+    print(
+        f"MLflow UI: {Path(sys.executable).parent / 'mlflow'} ui --backend-store-uri sqlite:///{root / 'ladder' / 'mlruns.db'}"
+    )
+    print("           then open http://127.0.0.1:5000 (the ladder's run holds its rungs as children)")
     print(f"Done in {time.monotonic() - started:.0f} s.")
 
 

@@ -47,16 +47,21 @@ def overlay_figure(rows: Mapping[str, tuple[NDArray[Any], Mapping[str, NDArray[A
             axis.imshow(image.T, cmap="gray", vmin=low, vmax=max(high, low + 1e-6))
             if mask is not None:
                 shown = np.ma.masked_equal(mask.T, 0)
-                axis.imshow(shown, cmap=ListedColormap(_COLOURS), vmin=1, vmax=len(_COLOURS), alpha=0.55, interpolation="nearest")
+                axis.imshow(
+                    shown,
+                    cmap=ListedColormap(_COLOURS),
+                    vmin=1,
+                    vmax=len(_COLOURS),
+                    alpha=0.55,
+                    interpolation="nearest",
+                )
             axis.set_title(name, fontsize=8)
         for axis in line:
             axis.axis("off")
     return figure
 
 
-def _one_slice(
-    image: NDArray[Any], masks: Mapping[str, NDArray[Any]]
-) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
+def _one_slice(image: NDArray[Any], masks: Mapping[str, NDArray[Any]]) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
     """The most telling slice of a volume; a 2D image as it is."""
     if image.ndim == 2:
         return image, dict(masks)

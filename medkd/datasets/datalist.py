@@ -116,13 +116,14 @@ def _item_problems(item: Item, classes: Sequence[int], ignore: Sequence[int]) ->
 
     from medkd.transforms.checks import file_problem, image_problems, label_problems
 
-    loaded = {}
+    load = LoadImage(image_only=True, ensure_channel_first=True, reader=["PydicomReader", "NibabelReader"])
+    loaded: dict[str, Any] = {}
     for key in _PATHS:
         if key not in item:
             continue
         problem = file_problem(item[key])
         try:
-            loaded[key] = None if problem else LoadImage(image_only=True, ensure_channel_first=True)(item[key])
+            loaded[key] = None if problem else load(item[key])
         except Exception as error:  # noqa: BLE001 - whatever a reader raises, the file cannot be read
             reason = str(error.__cause__ or error).strip().splitlines()
             problem = f"{item[key]}: cannot be read ({reason[0] if reason else type(error).__name__})"

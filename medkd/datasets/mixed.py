@@ -16,9 +16,9 @@ __all__ = ["Draw", "MixedBatchSampler", "MixedSupervisionDataset"]
 
 
 class Draw(NamedTuple):
-    """One item of a batch: which image, and the seed of its random transforms."""
+    """One item of a batch: which image (its number), and the seed of its random transforms."""
 
-    index: int
+    number: int
     seed: int
 
 
@@ -31,7 +31,9 @@ class MixedSupervisionDataset(CacheDataset):
     """
 
     def __init__(self, data: Sequence[Any], transform: Any = None, **kwargs: Any) -> None:
-        super().__init__(data=data, transform=Compose(transform) if isinstance(transform, list) else transform, **kwargs)
+        super().__init__(
+            data=data, transform=Compose(transform) if isinstance(transform, list) else transform, **kwargs
+        )
 
     @property
     def strong(self) -> list[bool]:
@@ -44,17 +46,18 @@ class MixedSupervisionDataset(CacheDataset):
             return super().__getitem__(draw)
         if isinstance(self.transform, Randomizable):
             self.transform.set_random_state(seed=draw.seed)
-        return super().__getitem__(draw.index)
+        return super().__getitem__(draw.number)
 
     def _transform(self, index: int) -> Any:
         """The random transforms on a cached item, without metadata: keeping it doubles the time of a batch."""
-        item, first = deepcopy(self._cached(index)), self.transform.get_index_of_first(_is_random)
+        transform: Any = self.transform
+        item, first = deepcopy(self._cached(index)), transform.get_index_of_first(_is_random)
         if first is None:
             return item
         tracked = get_track_meta()
         set_track_meta(False)
         try:
-            return self.transform(item, start=first)
+            return transform(item, start=first)
         finally:
             set_track_meta(tracked)
 

@@ -68,7 +68,10 @@ def make_cardiac_phantoms(
             _save(partial / item["image"], image)
             _save(partial / item["label"], label)
             if section == "training":
-                item |= {"weak_label": f"weak_labels/{patient}.nii.gz", "supervision": "strong" if number < strong else "weak"}
+                item |= {
+                    "weak_label": f"weak_labels/{patient}.nii.gz",
+                    "supervision": "strong" if number < strong else "weak",
+                }
                 _save(partial / item["weak_label"], scribble(label, rng))
             datalist.setdefault(section, []).append(item)
         write_datalist(partial / "datalist.json", datalist)
@@ -175,7 +178,8 @@ def _distance(
     """Distance from a centre in a rotated plane whose first axis is stretched."""
     y, x = grid[0] - centre[0], grid[1] - centre[1]
     across, along = np.cos(angle) * y + np.sin(angle) * x, np.cos(angle) * x - np.sin(angle) * y
-    return np.hypot(across * stretch, along / stretch)
+    distance: NDArray[np.float64] = np.hypot(across * stretch, along / stretch)
+    return distance
 
 
 def _save(path: Path, volume: NDArray[Any]) -> None:

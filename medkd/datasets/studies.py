@@ -21,7 +21,9 @@ def find_studies(path: str | Path) -> list[dict[str, str]]:
     """
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(f"{path}: expected a NIfTI file, a DICOM folder or a folder of them, found nothing there")
+        raise FileNotFoundError(
+            f"{path}: expected a NIfTI file, a DICOM folder or a folder of them, found nothing there"
+        )
     found = [path] if path.is_file() else _inside(path)
     if not found:
         raise FileNotFoundError(f"{path}: expected .nii, .nii.gz or DICOM files, found none")

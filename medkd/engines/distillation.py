@@ -43,12 +43,11 @@ class DistillationTrainer(SupervisedTrainer):
         self.teacher = teacher.requires_grad_(False).eval() if teacher is not None else None
         self._batch: dict[str, Tensor] = {}
         self._prepare_image = kwargs.pop("prepare_batch", default_prepare_batch)
-        super().__init__(
-            network=network, loss_function=self._compute_loss, prepare_batch=self._prepare, **kwargs
-        )
+        super().__init__(network=network, loss_function=self._compute_loss, prepare_batch=self._prepare, **kwargs)
         batch_sampler = getattr(self.data_loader, "batch_sampler", None)
-        if hasattr(batch_sampler, "set_epoch"):
-            self.add_event_handler(Events.EPOCH_STARTED, lambda engine: batch_sampler.set_epoch(engine.state.epoch))
+        set_epoch = getattr(batch_sampler, "set_epoch", None)
+        if set_epoch is not None:
+            self.add_event_handler(Events.EPOCH_STARTED, lambda engine: set_epoch(engine.state.epoch))
 
     def _prepare(self, batch: dict[str, Any], device: Any, non_blocking: bool, **kwargs: Any) -> Any:
         """Move the whole batch to the device as plain tensors: metadata costs time in every operation of a step."""

@@ -37,7 +37,9 @@ class LossTerms:
         output: Any = engine.state.output
         item = output[0] if isinstance(output, list) else output  # decollation repeats scalars for every image
         for name, value in item.items():
-            if isinstance(value, (int, float)) or (isinstance(value, Tensor) and value.numel() == 1 and value.ndim == 0):
+            if isinstance(value, (int, float)) or (
+                isinstance(value, Tensor) and value.numel() == 1 and value.ndim == 0
+            ):
                 value = torch.as_tensor(value, dtype=torch.float64).detach()
                 self._sums[name] = self._sums.get(name, torch.zeros((), dtype=torch.float64)) + value.cpu()
         self._count += 1
@@ -49,7 +51,7 @@ class LossTerms:
         for name, total in self._sums.items():
             mean = total / max(self._count, 1)
             if torch.distributed.is_available() and torch.distributed.is_initialized():
-                mean = mean.to(engine.state.device)
+                mean = mean.to(getattr(engine.state, "device", "cpu"))
                 torch.distributed.all_reduce(mean)
                 mean = mean / torch.distributed.get_world_size()
             engine.state.metrics[self.prefix + name] = float(mean)

@@ -42,7 +42,8 @@ class Overlays:
         if getattr(engine.state, "rank", 0) > 0:
             return
         output: Any = engine.state.output
-        for item, source in zip(output, engine.state.batch, strict=True):
+        batch: Any = engine.state.batch
+        for item, source in zip(output, batch, strict=True):
             if len(self._rows) >= self.cases:
                 return
             path = str(source["image"].meta["filename_or_obj"])

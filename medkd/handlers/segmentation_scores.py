@@ -59,7 +59,8 @@ class SegmentationScores:
     def __call__(self, engine: Engine) -> None:
         """Score the cases of one iteration."""
         output: Any = engine.state.output
-        for item, source in zip(output, engine.state.batch, strict=True):
+        batch: Any = engine.state.batch
+        for item, source in zip(output, batch, strict=True):
             label = item[self.label_key]
             case = Path(str(source["image"].meta["filename_or_obj"])).name
             patient = str(source.get("patient", case))
@@ -101,7 +102,9 @@ def score_case(
         ValueError: if the shapes differ.
     """
     if prediction.shape != label.shape:
-        raise ValueError(f"expected a prediction of the label's shape {tuple(label.shape)}, got {tuple(prediction.shape)}")
+        raise ValueError(
+            f"expected a prediction of the label's shape {tuple(label.shape)}, got {tuple(prediction.shape)}"
+        )
     pair = (torch.as_tensor(prediction)[None], torch.as_tensor(label)[None])
     dice = compute_dice(*pair, include_background=False, ignore_empty=False)[0]
     rows: list[dict[str, Any]] = [
@@ -110,7 +113,8 @@ def score_case(
     if hausdorff:
         spacing, unit = known_spacing(label)
         for number, row in enumerate(rows, start=1):
-            row |= {"hd95": _hausdorff(*(one_hot[:, number : number + 1] for one_hot in pair), spacing), "unit": unit}
+            hd95 = _hausdorff(pair[0][:, number : number + 1], pair[1][:, number : number + 1], spacing)
+            row |= {"hd95": hd95, "unit": unit}
     return rows
 
 
@@ -128,8 +132,11 @@ def _summary(cases: pd.DataFrame) -> pd.DataFrame:
     over_classes = cases.groupby(["branch", "case"], as_index=False)[scores].mean().assign(**{"class": "mean"})
     table = pd.concat([cases, over_classes]).melt(["branch", "class"], scores, var_name="score")
     grouped = table.groupby(["branch", "class", "score"], sort=False)["value"]
-    summary = grouped.agg(mean="mean", sd="std", median="median", cases="count", undefined=lambda v: int(v.isna().sum()))
-    return summary.reset_index().assign(**units)
+    summary = grouped.agg(
+        mean="mean", sd="std", median="median", cases="count", undefined=lambda v: int(v.isna().sum())
+    )
+    complete: pd.DataFrame = summary.reset_index().assign(**units)
+    return complete
 
 
 def _write_csv(table: pd.DataFrame, path: Path) -> None:

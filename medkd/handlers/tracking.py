@@ -70,18 +70,23 @@ class TrackingHandler(MLFlowHandler):
         for picture in sorted(self.picture_dir.glob("*.png")) if self.picture_dir else ():
             if picture not in self._logged:
                 self._logged.add(picture)
-                self.client.log_artifact(self.cur_run.info.run_id, str(picture), "overlays")
+                self.client.log_artifact(self._run_id, str(picture), "overlays")
 
     def _log_new_params(self, config: Mapping[str, Any]) -> None:
         """Log what the run does not have yet: a resumed run keeps the parameters it started with."""
-        known = self.client.get_run(self.cur_run.info.run_id).data.params
+        known = self.client.get_run(self._run_id).data.params
         flat = {key: value for key, value in flatten(config) if key.split(".")[0] not in _SKIPPED and key not in known}
         params = [Param(key[:250], str(value)[:_LONGEST_PARAM]) for key, value in flat.items()]
         for start in range(0, len(params), 100):  # MLflow takes 100 at a time
             self._log(params=params[start : start + 100])
 
+    @property
+    def _run_id(self) -> str:
+        run: Any = self.cur_run
+        return str(run.info.run_id)
+
     def _log(self, **what: Any) -> None:
-        self.client.log_batch(self.cur_run.info.run_id, **what)
+        self.client.log_batch(self._run_id, **what)
 
     def _fail(self, engine: Engine, error: BaseException) -> None:
         """Mark the run as failed; ignite leaves it to such a handler to raise the error again."""

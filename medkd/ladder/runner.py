@@ -68,7 +68,10 @@ def run_ladder(
             if not (folder / "eval" / "cases.csv").is_file():
                 _run_cell(ladder, folder, settings, f"{rung}-seed{seed}")
         scores = collect(ladder, root, seeds)
-        means = {f"{ladder.branch}_{ladder.score}_{row.rung}": row.mean for row in rung_table(ladder, scores).itertuples()}
+        means = {
+            f"{ladder.branch}_{ladder.score}_{row['rung']}": float(row["mean"])
+            for row in rung_table(ladder, scores).to_dict("records")
+        }
         parent.finish(means, write_tables(ladder, scores, root))
     return scores
 

@@ -57,7 +57,8 @@ def collect(ladder: Ladder, root: Path, seeds: Sequence[int]) -> pd.DataFrame:
             cases = cases[cases["branch"] == ladder.branch]
             scores = cases.groupby("patient", as_index=False)[ladder.score].mean()
             parts.append(scores.assign(rung=rung, seed=seed))
-    return pd.concat(parts, ignore_index=True)
+    table: pd.DataFrame = pd.concat(parts, ignore_index=True)
+    return table
 
 
 def compare(scores: pd.DataFrame, rung: str, against: str, score: str = "dice") -> Comparison:
@@ -92,7 +93,8 @@ def rung_table(ladder: Ladder, scores: pd.DataFrame) -> pd.DataFrame:
             step = compare(scores, rung, names[number - 1], ladder.score)
             row |= {"difference": step.difference, "ci_low": step.low, "ci_high": step.high}
         rows.append(row)
-    return pd.DataFrame(rows)
+    table: pd.DataFrame = pd.DataFrame(rows)
+    return table
 
 
 def render(ladder: Ladder, scores: pd.DataFrame) -> str:
@@ -106,7 +108,9 @@ def render(ladder: Ladder, scores: pd.DataFrame) -> str:
         "|---|---|---|---|",
     ]
     for row in table.to_dict("records"):
-        change = "" if pd.isna(row.get("difference", np.nan)) else _signed(row["difference"], row["ci_low"], row["ci_high"])
+        change = (
+            "" if pd.isna(row.get("difference", np.nan)) else _signed(row["difference"], row["ci_low"], row["ci_high"])
+        )
         spread = "" if pd.isna(row["sd_seeds"]) else f"{row['sd_seeds']:.3f}"
         lines.append(f"| {row['rung']} | {row['mean']:.3f} ± {row['sd_patients']:.3f} | {spread} | {change} |")
     claims = [compare(scores, rung, other, ladder.score) for rung, others in ladder.claims.items() for other in others]

@@ -50,9 +50,7 @@ def _seed_loss(logits: Tensor, seeds: Tensor) -> Tensor:
 
 def _double_softmax_kl(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:
     """0.5 T² KL(q_s || q_t) averaged over images, classes and pixels, with q = softmax(softmax(logits) / T)."""
-    log_q_t, log_q_s = (
-        log_softmax(log_softmax(x).exp(), temperature=temperature) for x in (teacher, student)
-    )
+    log_q_t, log_q_s = (log_softmax(log_softmax(x).exp(), temperature=temperature) for x in (teacher, student))
     divergence = (log_q_s.exp() * (log_q_s - log_q_t)).sum() / max(student.numel(), 1)
     return 0.5 * temperature**2 * divergence
 

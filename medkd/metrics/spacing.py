@@ -28,8 +28,8 @@ def known_spacing(image: Any) -> tuple[tuple[float, ...], str]:
     """
     if not isinstance(image, MetaTensor):
         return (1.0,) * (np.ndim(image) - 1), "voxels"
-    spacing = affine_to_spacing(image.affine, r=image.ndim - 1, dtype=float)
-    spacing = tuple(float(value) for value in np.asarray(spacing))
+    sizes = affine_to_spacing(image.affine, r=image.ndim - 1, dtype=float)
+    spacing = tuple(float(value) for value in np.asarray(sizes))
     code = int(np.asarray(image.meta.get("xyzt_units", 0)).ravel()[0]) & 0x07
     if code in _MILLIMETRES:
         return tuple(value * _MILLIMETRES[code] for value in spacing), "mm"

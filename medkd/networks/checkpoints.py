@@ -39,7 +39,9 @@ def load_model(path: str | Path, network: nn.Module) -> nn.Module:
         raise ValueError(f'{path}: expected {{"model": state_dict}}, found the keys {found}')
     problems = _differences(content["model"], network.state_dict())
     if problems:
-        raise ValueError(f"{path}: expected the weights of {type(network).__name__}, found others: " + "; ".join(problems))
+        raise ValueError(
+            f"{path}: expected the weights of {type(network).__name__}, found others: " + "; ".join(problems)
+        )
     network.load_state_dict(content["model"])
     return network
 
@@ -55,4 +57,8 @@ def _differences(found: Mapping[str, Any], expected: Mapping[str, torch.Tensor])
             if key in found and found[key].shape != expected[key].shape
         ],
     }
-    return [f"{len(keys)} {kind} ({', '.join(keys[:3])}{', …' if len(keys) > 3 else ''})" for kind, keys in kinds.items() if keys]
+    return [
+        f"{len(keys)} {kind} ({', '.join(keys[:3])}{', …' if len(keys) > 3 else ''})"
+        for kind, keys in kinds.items()
+        if keys
+    ]

@@ -2,6 +2,7 @@
 
 # No postponed annotations here: TorchScript reads the signatures as types, not as strings.
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -114,10 +115,9 @@ class UNetEncoder(nn.Module):
         dropout: float,
     ) -> None:
         super().__init__()
-        levels = [TwoConv(spatial_dims, in_channels, channels[0], act, norm, True, dropout)]
+        levels: list[nn.Module] = [TwoConv(spatial_dims, in_channels, channels[0], act, norm, True, dropout)]
         levels += [
-            Down(spatial_dims, fine, coarse, act, norm, True, dropout)
-            for fine, coarse in zip(channels, channels[1:], strict=False)
+            Down(spatial_dims, fine, coarse, act, norm, True, dropout) for fine, coarse in itertools.pairwise(channels)
         ]
         self.levels = nn.ModuleList(levels)
 
@@ -147,7 +147,7 @@ class UNetDecoder(nn.Module):
         coarse_to_fine = tuple(reversed(channels))
         self.levels = nn.ModuleList(
             UpCat(spatial_dims, coarse, fine, fine, act, norm, True, dropout, upsample)
-            for coarse, fine in zip(coarse_to_fine, coarse_to_fine[1:], strict=False)
+            for coarse, fine in itertools.pairwise(coarse_to_fine)
         )
         convolution = nn.Conv2d if spatial_dims == 2 else nn.Conv3d
         self.head = convolution(channels[0], out_channels, kernel_size=1)

@@ -97,10 +97,14 @@ def image_problems(image: Tensor, *, spatial_dims: int = 3) -> list[str]:
     name = _name(image)
     if image.ndim != spatial_dims + 1 or image.shape[0] != 1:
         shape = " × ".join(map(str, (*image.shape[1:], image.shape[0])))
-        return [f"{name}: expected a {spatial_dims}D image of one channel, found {shape} (the last are channels or frames)"]
+        return [
+            f"{name}: expected a {spatial_dims}D image of one channel, found {shape} (the last are channels or frames)"
+        ]
     values = torch.as_tensor(image).float()
     if not bool(torch.isfinite(values).all()):
-        return [f"{name}: expected finite intensities, found {int((~torch.isfinite(values)).sum())} that are NaN or infinite"]
+        return [
+            f"{name}: expected finite intensities, found {int((~torch.isfinite(values)).sum())} that are NaN or infinite"
+        ]
     if bool((values == values.flatten()[0]).all()):
         return [f"{name}: expected an image with contrast, found the constant {values.flatten()[0].item():g}"]
     return []
