@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0, or 1 after such an error.
     """
     options = _parser().parse_args(arguments)
+    # MONAI warns for every reader it makes where NVIDIA's image codec is not installed.
+    logging.getLogger("monai.data.nvimgcodec_pydicom_plugin").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", message="NvImgCodecPydicomReader")
     # MLflow and SQLAlchemy announce every table they make; a user of medkd did not ask for that.
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
     try:

@@ -68,10 +68,9 @@ def run_ladder(
             if not (folder / "eval" / "cases.csv").is_file():
                 _run_cell(ladder, folder, settings, f"{rung}-seed{seed}")
         scores = collect(ladder, root, seeds)
-        means = {
-            f"{ladder.branch}_{ladder.score}_{row['rung']}": float(row["mean"])
-            for row in rung_table(ladder, scores).to_dict("records")
-        }
+        table = rung_table(ladder, scores)
+        prefix = f"{ladder.branch}_{ladder.score}_"
+        means = {f"{prefix}{rung}": float(mean) for rung, mean in zip(table["rung"], table["mean"], strict=True)}
         parent.finish(means, write_tables(ladder, scores, root))
     return scores
 
@@ -146,14 +145,17 @@ def _tracking_uri(root: Path) -> str:
 
 @contextlib.contextmanager
 def _output_to(log: Path) -> Iterator[None]:
-    """Send prints, warnings and log records to a file."""
-    root, handlers = logging.getLogger(), logging.getLogger().handlers[:]
-    level = root.level
+    """Send prints, warnings and the records of every logger to a file."""
+    known = [logging.getLogger(name) for name in logging.Logger.manager.loggerDict]
+    before = {logger: logger.handlers[:] for logger in (logging.getLogger(), *known) if logger.handlers}
     with log.open("a", encoding="utf-8") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
-        root.handlers = [logging.StreamHandler(file)]
-        root.setLevel(logging.INFO)
+        for logger in {logging.getLogger(), *before}:
+            logger.handlers = [logging.StreamHandler(file)]
+        logging.getLogger().setLevel(logging.INFO)
         try:
             with warnings.catch_warnings():
                 yield
         finally:
-            root.handlers, root.level = handlers, level
+            logging.getLogger().handlers = []
+            for logger, handlers in before.items():
+                logger.handlers = handlers

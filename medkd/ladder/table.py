@@ -100,9 +100,9 @@ def rung_table(ladder: Ladder, scores: pd.DataFrame) -> pd.DataFrame:
 def render(ladder: Ladder, scores: pd.DataFrame) -> str:
     """The tables as Markdown, which is as readable on a screen."""
     table = rung_table(ladder, scores)
+    patients, seeds = table["patients"].iloc[0], table["seeds"].iloc[0]
     lines = [
-        f"{ladder.score.capitalize()} of the {ladder.branch}, {table['patients'].iloc[0]} test patients, "
-        f"{table['seeds'].iloc[0]} seed(s)",
+        f"{ladder.score.capitalize()} of the {ladder.branch}, {patients} test patients, {seeds} seed(s)",
         "",
         "| rung | mean ± SD over patients | SD over seeds | difference to the rung before [95 % CI] |",
         "|---|---|---|---|",

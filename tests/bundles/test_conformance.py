@@ -1,0 +1,162 @@
+"""What MONAI demands of every bundle, and what medkd promises of its own; one suite for all bundles."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow
+import pytest
+import torch
+from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_metadata, verify_net_in_out
+
+from .conftest import Case
+
+SCHEMA = Path(__file__).parents[1] / "reference" / "meta_schema_20240725.json"
+
+
+def _small(case: Case, tmp_path: Path) -> ConfigParser:
+    parser = ConfigParser()
+    parser.read_config([str(case.bundle / "configs" / "train.yaml")])
+    return parser
+
+
+def test_metadata_is_valid(case: Case, tmp_path: Path) -> None:
+    schema = tmp_path / "schema.json"
+    shutil.copy(SCHEMA, schema)
+    verify_metadata(meta_file=str(case.bundle / "configs" / "metadata.json"), filepath=str(schema))
+
+
+def test_metadata_names_its_version_in_the_changelog(case: Case) -> None:
+    meta = json.loads((case.bundle / "configs" / "metadata.json").read_text())
+    assert meta["version"] in meta["changelog"]
+
+
+@pytest.mark.parametrize("config", ["train.yaml", "inference.yaml"])
+def test_network_takes_and_gives_what_the_metadata_says(case: Case, config: str) -> None:
+    verify_net_in_out(
+        net_id="network_def",
+        meta_file=str(case.bundle / "configs" / "metadata.json"),
+        config_file=str(case.bundle / "configs" / config),
+        n=1,
+        any=32,
+        device="cpu",
+    )
+
+
+@pytest.mark.parametrize(("config", "kind"), [("train.yaml", "train"), ("inference.yaml", "infer")])
+def test_properties_are_complete(case: Case, trained: Path, tmp_path: Path, config: str, kind: str) -> None:
+    data = case.data if kind == "train" else case.data / "images"
+    workflow = ConfigWorkflow(
+        config_file=str(case.bundle / "configs" / config),
+        workflow_type=kind,
+        logging_file=False,
+        bundle_root=str(tmp_path),
+        dataset_dir=str(data),
+        **(case.settings if kind == "train" else {}),
+    )
+    workflow.initialize()
+    assert workflow.check_properties() == []
+
+
+def test_checkpoint_exports_to_torchscript(case: Case, tmp_path: Path) -> None:
+    parser = ConfigParser()
+    parser.read_config(str(case.bundle / "configs" / "inference.yaml"))
+    network = parser.get_parsed_content("network_def")
+    torch.save({"model": network.state_dict()}, tmp_path / "model.pt")
+    ckpt_export(
+        net_id="network_def",
+        filepath=str(tmp_path / "model.ts"),
+        ckpt_file=str(tmp_path / "model.pt"),
+        meta_file=str(case.bundle / "configs" / "metadata.json"),
+        config_file=str(case.bundle / "configs" / "inference.yaml"),
+        key_in_ckpt="model",
+    )
+    image = torch.rand(1, 1, 64, 64)
+    exported = torch.jit.load(str(tmp_path / "model.ts"))
+    with torch.no_grad():
+        torch.testing.assert_close(exported(image), network.eval()(image))
+
+
+def test_handlers_are_literal_lists(case: Case) -> None:
+    """MONAI Label and ``--tracking`` insert into them."""
+    parser = _small(case, Path())
+    for key in ("train#handlers", "validate#handlers"):
+        assert all(isinstance(handler, dict) and isinstance(handler["_target_"], str) for handler in parser[key])
+
+
+def test_train_config_stays_short(case: Case) -> None:
+    assert len((case.bundle / "configs" / "train.yaml").read_text().splitlines()) <= 200
+
+
+def test_bundle_has_its_documents(case: Case) -> None:
+    for name in ("LICENSE", "docs/README.md", "docs/data_license.txt", "configs/logging.conf"):
+        assert (case.bundle / name).stat().st_size > 0
+
+
+def test_bundle_holds_configuration_only(case: Case) -> None:
+    assert not list(case.bundle.rglob("*.py"))
+
+
+def test_training_writes_the_student(case: Case, trained: Path) -> None:
+    content = torch.load(trained / "models" / "model.pt", weights_only=True)
+    assert list(content) == ["model"]
+    assert [path.name for path in (trained / "models").iterdir()] == ["model.pt"]
+    saves = sorted(path.name for path in (trained / "checkpoints").glob("*.pt"))
+    assert saves == ["epoch=0002.pt", "epoch=0003.pt"]
+
+
+def test_run_is_tracked(case: Case, trained: Path) -> None:
+    client = mlflow.MlflowClient(f"sqlite:///{trained / 'eval' / 'mlruns.db'}")
+    experiment = next(e for e in client.search_experiments() if e.name != "Default")
+    (run,) = client.search_runs(experiment.experiment_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["max_epochs"] == "3"
+    assert {"method", "variant", "seed", "device", "git_commit", "version.medkd"} <= run.data.tags.keys()
+    assert {"train_loss", "learning_rate", "val_mean_dice"} <= run.data.metrics.keys()
+    assert len(client.get_metric_history(run.info.run_id, "train_loss")) == 3
+    pictures = client.list_artifacts(run.info.run_id, "overlays")
+    assert len(pictures) == 3
+    assert any(artifact.path.startswith("config_") for artifact in client.list_artifacts(run.info.run_id))
+
+
+def test_monai_s_own_tracking_works(case: Case, tmp_path: Path) -> None:
+    case.train(tmp_path, tracking="mlflow", max_epochs=1)
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'eval' / 'mlruns.db'}")
+    runs = [run for e in client.search_experiments() for run in client.search_runs(e.experiment_id)]
+    assert len(runs) == 1
+    assert "train_loss" in runs[0].data.metrics
+
+
+def test_evaluation_scores_both_branches(case: Case, trained: Path) -> None:
+    case.train(trained, "evaluate.yaml")
+    lines = (trained / "eval" / "cases.csv").read_text().splitlines()
+    assert lines[0] == "case,patient,branch,class,dice,hd95,unit"
+    assert len(lines) == 1 + 2 * 2 * 3  # cases x branches x classes
+    assert all(line.endswith(",mm") for line in lines[1:])
+    assert "student" in (trained / "eval" / "summary.csv").read_text()
+
+
+def test_unknown_key_is_refused(case: Case, tmp_path: Path) -> None:
+    done = case.run(["train.yaml"], check=False, bundle_root=tmp_path, dataset_dir=case.data, max_epoch=1)
+    assert done.returncode
+    assert "unknown key 'max_epoch', did you mean 'max_epochs'?" in done.stderr
+
+
+def test_missing_dataset_is_refused(case: Case, tmp_path: Path) -> None:
+    done = case.run(["train.yaml"], check=False, bundle_root=tmp_path, dataset_dir=tmp_path / "nowhere")
+    assert done.returncode
+    assert "no datalist there" in done.stderr
+    assert str(tmp_path / "nowhere") in done.stderr
+
+
+def test_two_processes_train_together(case: Case, tmp_path: Path) -> None:
+    command = case.command(
+        ["train.yaml", "multi_gpu_train.yaml"], bundle_root=tmp_path, dataset_dir=case.data, **case.settings
+    )
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", *command[1:]]
+    done = subprocess.run(torchrun, cwd=case.bundle, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert (tmp_path / "models" / "model.pt").is_file()
+    assert len(list((tmp_path / "checkpoints").glob("*.pt"))) == 2

@@ -1,0 +1,51 @@
+"""The same seed gives the same student, and so does a training that was killed and continued."""
+
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import torch
+
+from .conftest import Case, environment
+
+
+def _student(root: Path) -> dict[str, torch.Tensor]:
+    return torch.load(root / "models" / "model.pt", weights_only=True)["model"]
+
+
+def _identical(first: Path, second: Path) -> bool:
+    one, two = _student(first), _student(second)
+    return one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_same_seed_gives_bit_identical_students(case: Case, trained: Path, tmp_path: Path) -> None:
+    case.train(tmp_path)
+    assert _identical(trained, tmp_path)
+
+
+def test_another_seed_gives_another_student(case: Case, trained: Path, tmp_path: Path) -> None:
+    case.train(tmp_path, seed=1)
+    assert not _identical(trained, tmp_path)
+
+
+def test_killed_and_resumed_training_gives_the_same_student(case: Case, trained: Path, tmp_path: Path) -> None:
+    settings = {**case.settings, "bundle_root": tmp_path, "dataset_dir": case.data}
+    process = subprocess.Popen(
+        case.command(["train.yaml"], **settings),
+        cwd=case.bundle,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("checkpoints/epoch=0001.pt.sha256")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "checkpoints" / "epoch=0003.pt").exists(), "it was killed too late to tell anything"
+    resumed = case.train(tmp_path, resume="true")
+    assert "Resumed after epoch" in resumed.stdout
+    assert _identical(trained, tmp_path)

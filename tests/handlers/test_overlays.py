@@ -1,0 +1,62 @@
+"""Pictures of the same few cases after every evaluation."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from ignite.engine import Engine
+from matplotlib.image import imread
+from monai.data import MetaTensor
+
+from medkd.handlers import Overlays
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    """Three cases as an engine has them: the batch's item, and the output's."""
+    made = []
+    for number in range(3):
+        path = tmp_path / f"case{number}.nii.gz"
+        values = np.random.default_rng(number).random((20, 16, 3), dtype=np.float32)
+        nib.save(nib.nifti1.Nifti1Image(values, np.eye(4)), path)
+        maps = torch.zeros(2, 20, 16, 3)
+        maps[1, 4:12, 4:12, 1] = 1
+        maps[0] = 1 - maps[1]
+        source = {"image": MetaTensor(torch.zeros(1, 8, 8, 3), meta={"filename_or_obj": str(path)})}
+        made.append((source, {"label": maps, "pred": maps.roll(number, 1)}))
+    return made
+
+
+def run(pairs, folder, *, epochs=1, rank=0, cases=2, keys=None):
+    engine = Engine(lambda engine, batch: [output for source, output in pairs if source is batch[0]])
+    engine.state.rank = rank
+    keys = keys or {"label": "label", "student": "pred", "teacher": "teacher"}
+    Overlays(str(folder), keys, cases=cases).attach(engine)
+    engine.run([[source] for source, _ in pairs], max_epochs=epochs)
+
+
+def test_every_epoch_has_its_picture(pairs, tmp_path):
+    run(pairs, tmp_path / "out", epochs=2)
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["epoch_0001.png", "epoch_0002.png"]
+    assert (tmp_path / "out" / "epoch_0001.png").read_bytes() == (tmp_path / "out" / "epoch_0002.png").read_bytes()
+
+
+def test_a_picture_has_a_row_per_case_and_a_column_per_mask(pairs, tmp_path):
+    run(pairs, tmp_path / "two", cases=2)
+    run(pairs, tmp_path / "one", cases=1, keys={"label": "label"})
+    two, one = (imread(tmp_path / name / "epoch_0001.png") for name in ("two", "one"))
+    assert two.shape[:2] == (560, 780)  # two cases; image, label and student: the output has no teacher
+    assert one.shape[:2] == (280, 520)
+
+
+def test_the_masks_are_drawn_in_colour(pairs, tmp_path):
+    run(pairs, tmp_path / "out", cases=1)
+    picture = imread(tmp_path / "out" / "epoch_0001.png")[..., :3]
+    colourful = np.ptp(picture, axis=-1) > 0.1
+    assert not colourful[:, :255].any()  # the image itself is grey
+    assert colourful[:, 265:].mean() > 0.05
+
+
+def test_only_the_first_process_draws(pairs, tmp_path):
+    run(pairs, tmp_path / "out", rank=1)
+    assert not (tmp_path / "out").exists()
