@@ -24,7 +24,7 @@ def test_atomic_path_writes_the_target_and_makes_its_folder(tmp_path):
 def test_atomic_path_leaves_the_old_content_on_an_error(tmp_path):
     target = tmp_path / "file.txt"
     target.write_text("old")
-    with pytest.raises(RuntimeError, match="half way"), atomic_path(str(target)) as partial:
+    with pytest.raises(RuntimeError, match="half way"), atomic_path(str(target)) as partial:  # noqa: PT012
         partial.write_text("ne")
         raise RuntimeError("half way")
     assert target.read_text() == "old"
@@ -32,7 +32,7 @@ def test_atomic_path_leaves_the_old_content_on_an_error(tmp_path):
 
 
 def test_atomic_path_fails_when_nothing_was_written(tmp_path):
-    with pytest.raises(FileNotFoundError, match="file.txt"), atomic_path(tmp_path / "file.txt"):
+    with pytest.raises(FileNotFoundError, match=r"file\.txt"), atomic_path(tmp_path / "file.txt"):
         pass
     assert names(tmp_path) == []
 
@@ -54,7 +54,7 @@ def test_atomic_folder_may_replace_an_empty_one(tmp_path):
 
 
 def test_atomic_folder_leaves_nothing_on_an_error(tmp_path):
-    with pytest.raises(RuntimeError, match="half way"), atomic_folder(tmp_path / "folder") as partial:
+    with pytest.raises(RuntimeError, match="half way"), atomic_folder(tmp_path / "folder") as partial:  # noqa: PT012
         (partial / "one").touch()
         raise RuntimeError("half way")
     assert names(tmp_path) == []

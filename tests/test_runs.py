@@ -110,7 +110,7 @@ def test_a_misspelt_override_is_refused_with_the_nearest_key(configs, form):
 
 def test_all_problems_of_a_command_line_come_at_once(configs):
     line = [PROGRAM, "run", "--config_file", str(configs / "train.yaml"), "--max_epoch=3", "--splt", "x"]
-    with pytest.raises(ValueError, match="'max_epoch'.*; unknown key 'splt'"):
+    with pytest.raises(ValueError, match=r"'max_epoch'.*; unknown key 'splt'"):
         check_command_line(line)
 
 

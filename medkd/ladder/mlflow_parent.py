@@ -19,7 +19,7 @@ class ParentRun:
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Log what the run does not have yet."""
         known = self.client.get_run(self.run_id).data.params
-        for key, value in params.items():
+        for key, value in ((key.replace("#", "."), value) for key, value in params.items()):
             if key not in known:
                 self.client.log_param(self.run_id, key, str(value)[:500])
 

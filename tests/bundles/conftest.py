@@ -49,7 +49,7 @@ def environment(**more: str) -> dict[str, str]:
 @pytest.fixture(scope="session", params=["confkd_cardiac_mri_segmentation"])
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
     data = tmp_path_factory.mktemp("data") / "phantoms"
-    make_cardiac_phantoms(data, strong=1, weak=3, validation=1, test=2, size=64, slices=3)
+    make_cardiac_phantoms(data, strong=1, weak=3, validation=2, test=2, size=64, slices=3)
     settings = {
         "max_epochs": 3,
         "epoch_length": 2,

@@ -17,10 +17,14 @@ def _free_generators():
     set_determinism(seed=None)
 
 
+def draw():
+    return random.random(), np.random.rand(), torch.rand(()).item()  # noqa: NPY002
+
+
 def numbers(seed, *, epochs=2, start=0, rank=0):
     """What Python, NumPy and PyTorch draw in each epoch."""
     drawn = []
-    engine = Engine(lambda engine, item: drawn.append((random.random(), np.random.rand(), torch.rand(()).item())))
+    engine = Engine(lambda engine, item: drawn.append(draw()))
     engine.state.rank = rank
 
     def skip(engine):
@@ -35,7 +39,7 @@ def numbers(seed, *, epochs=2, start=0, rank=0):
 def test_the_same_seed_gives_the_same_numbers_in_the_same_epoch():
     first = numbers(3)
     random.seed(99)
-    np.random.seed(99)
+    np.random.seed(99)  # noqa: NPY002
     torch.manual_seed(99)
     assert numbers(3) == first
 

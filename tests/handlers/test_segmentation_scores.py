@@ -136,7 +136,7 @@ def test_the_summary_has_mean_spread_and_undefined_distances(cases, tmp_path):
     table = pd.read_csv(tmp_path / "summary.csv").set_index(["branch", "class", "score"])
     dice = table.loc[("student", "left ventricle", "dice")]
     assert dice["mean"] == pytest.approx(2.5 / 3, abs=1e-6)
-    assert dice["std"] == pytest.approx(pd.Series([0.5, 1, 1]).std(), abs=1e-6)
+    assert dice["sd"] == pytest.approx(pd.Series([0.5, 1, 1]).std(), abs=1e-6)
     assert (dice["median"], dice["cases"], dice["undefined"]) == (1.0, 3, 0)
     distance = table.loc[("student", "myocardium", "hd95")]
     assert (distance["mean"], distance["cases"], distance["undefined"], distance["unit"]) == (0.0, 2, 1, "mm")

@@ -140,9 +140,7 @@ def test_a_teacher_with_the_strong_images_alone_gives_the_same(variant):
         assert partial[name].item() == value.item(), name
 
 
-@pytest.mark.parametrize(
-    ("variant", "weights"), [("paper", (1.0, 1.0, 1.0, 0.1)), ("released", (1.0, 0.1, 50.0, 1.0))]
-)
+@pytest.mark.parametrize(("variant", "weights"), [("paper", (1.0, 1.0, 1.0, 0.1)), ("released", (1.0, 0.1, 50.0, 1.0))])
 def test_the_default_weights_are_the_variants_and_make_up_the_total(variant, weights):
     loss = ConfKDLoss(variant=variant)
     assert (loss.ce_weight, loss.pce_weight, loss.kl_weight, loss.entropy_weight) == weights
@@ -262,7 +260,9 @@ def test_bad_options_are_refused(options, message):
 def test_labels_that_do_not_fit_the_logits_are_refused(key):
     output, batch = random_case()
     batch[key] = torch.zeros(2, 6, 8, dtype=torch.long)
-    with pytest.raises(ValueError, match=rf'batch\["{key}"\] must be \[2, 1, 6, 8\] to fit the logits, got \[2, 6, 8\]'):
+    with pytest.raises(
+        ValueError, match=rf'batch\["{key}"\] must be \[2, 1, 6, 8\] to fit the logits, got \[2, 6, 8\]'
+    ):
         ConfKDLoss()(output, batch)
 
 

@@ -113,9 +113,7 @@ def test_a_two_dimensional_image_passes_where_it_is_expected():
         check({"image": image})
 
 
-@pytest.mark.parametrize(
-    ("shape", "found"), [((7, 4, 5, 3), "4 × 5 × 3 × 7"), ((1, 4, 5, 3, 2), "4 × 5 × 3 × 2 × 1")]
-)
+@pytest.mark.parametrize(("shape", "found"), [((7, 4, 5, 3), "4 × 5 × 3 × 7"), ((1, 4, 5, 3, 2), "4 × 5 × 3 × 2 × 1")])
 def test_a_4d_image_is_refused(shape, found):
     image = tensor(torch.rand(shape), "series.nii.gz")
     with pytest.raises(ValueError, match=rf"^series\.nii\.gz: expected a 3D image of one channel, found {found} \("):
@@ -146,7 +144,9 @@ def test_a_label_of_another_geometry_is_refused():
     moved = np.eye(4)
     moved[0, 3] = 1.5
     label = tensor(case()["label"].as_tensor(), "moved.nii", moved)
-    expected = "moved.nii: expected the geometry (affine) of its image case1.nii.gz, found another: [[1.0, 0.0, 0.0, 1.5]"
+    expected = (
+        "moved.nii: expected the geometry (affine) of its image case1.nii.gz, found another: [[1.0, 0.0, 0.0, 1.5]"
+    )
     with pytest.raises(ValueError, match=f"^{re.escape(expected)}"):
         check(case(label=label))
 

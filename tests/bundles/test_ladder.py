@@ -1,0 +1,118 @@
+"""A ladder of a real bundle: from the command line to MLflow's user interface, in a real browser."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from .conftest import Case, environment
+
+RUNGS = ["weak_only", "kl_entropy"]
+
+
+def _command(case: Case, root: Path) -> list[str]:
+    pairs = [f"{key}={value}" for key, value in case.settings.items() if key != "progress"]
+    command = [sys.executable, "-m", "medkd.cli", "ladder", str(case.bundle), "--dataset_dir", str(case.data)]
+    return [*command, "--output_dir", str(root), "--rungs", *RUNGS, "--seeds", "0", "--set", *pairs]
+
+
+@pytest.fixture(scope="module")
+def ladder(case: Case, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A ladder that was killed in its second cell and run again: its folder and what the second call printed."""
+    root = tmp_path_factory.mktemp("ladder")
+    process = subprocess.Popen(
+        _command(case, root), env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 300
+    while not (root / "kl_entropy" / "seed0" / "checkpoints" / "epoch=0001.pt.sha256").exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    finished = (root / "weak_only" / "seed0" / "models" / "model.pt").stat().st_mtime_ns
+    done = subprocess.run(_command(case, root), env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (root / "weak_only" / "seed0" / "models" / "model.pt").stat().st_mtime_ns == finished, "a cell ran twice"
+    assert "Resumed after epoch" in (root / "kl_entropy" / "seed0" / "log.txt").read_text()
+    return root, done.stdout
+
+
+def test_ladder_prints_and_writes_its_table(ladder: tuple[Path, str]) -> None:
+    root, printed = ladder
+    assert all(f"| {rung} |" in printed for rung in RUNGS)
+    assert "| kl_entropy − weak_only |" in printed
+    for name in ("ladder.csv", "ladder.md", "ladder.png", "patients.csv"):
+        assert (root / name).stat().st_size > 0
+
+
+def test_cells_are_children_of_one_run(ladder: tuple[Path, str]) -> None:
+    root, _ = ladder
+    client = mlflow.MlflowClient(f"sqlite:///{root / 'mlruns.db'}")
+    experiment = next(e for e in client.search_experiments() if e.name != "Default")
+    runs = client.search_runs(experiment.experiment_id)
+    (parent,) = [run for run in runs if run.data.tags.get("medkd.kind") == "ladder"]
+    children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    assert sorted(run.info.run_name for run in children) == ["kl_entropy-seed0", "weak_only-seed0"]
+    assert {run.info.status for run in [parent, *children]} == {"FINISHED"}
+    assert {artifact.path for artifact in client.list_artifacts(parent.info.run_id)} >= {"ladder.png", "ladder.csv"}
+
+
+@contextlib.contextmanager
+def _ui(store: Path) -> Iterator[str]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", f"sqlite:///{store}", "--port", str(port)]
+    server = subprocess.Popen(
+        [*command, "--workers", "1"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(240):
+            with contextlib.suppress(OSError):
+                urllib.request.urlopen(address, timeout=1)  # the server we started
+                break
+            time.sleep(0.5)
+        yield address
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+def _page(address: str, profile: Path, screenshot: Path) -> str:
+    """The text of a page once its scripts have run, in headless Chromium."""
+    flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
+    flags += ["--disable-background-networking", "--disable-component-update", f"--user-data-dir={profile}"]
+    flags += ["--virtual-time-budget=30000", "--window-size=1500,1000"]
+    chromium = shutil.which("chromium")
+    command = [str(chromium), *flags]
+    subprocess.run([*command, f"--screenshot={screenshot}", address], capture_output=True, timeout=180, check=True)
+    done = subprocess.run([*command, "--dump-dom", address], capture_output=True, text=True, timeout=180, check=True)
+    return done.stdout
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
+def test_user_interface_shows_the_ladder(ladder: tuple[Path, str], tmp_path: Path) -> None:
+    root, _ = ladder
+    client = mlflow.MlflowClient(f"sqlite:///{root / 'mlruns.db'}")
+    experiment = next(e for e in client.search_experiments() if e.name != "Default")
+    runs = client.search_runs(experiment.experiment_id)
+    child = next(run for run in runs if run.info.run_name == "kl_entropy-seed0")
+    with _ui(root / "mlruns.db") as address:
+        base = f"{address}/#/experiments/{experiment.experiment_id}"
+        assert "ladder-" in _page(f"{base}/runs", tmp_path / "1", tmp_path / "runs.png")
+        curves = _page(f"{base}/runs/{child.info.run_id}/model-metrics", tmp_path / "2", tmp_path / "curves.png")
+        assert "train_kl" in curves
+        assert "train_entropy" in curves
+        assert "overlays" in _page(f"{base}/runs/{child.info.run_id}/artifacts", tmp_path / "3", tmp_path / "art.png")

@@ -1,0 +1,211 @@
+"""A datalist is read, checked and refused with all its problems at once."""
+
+import json
+import re
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from medkd.datasets import DatalistError, check_datalist, load_datalist, write_datalist
+
+
+def write_volume(path, values):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(values, np.eye(4)), path)
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """A folder with one volume a section (two to train on), as (folder, datalist)."""
+    rng, folder, datalist = np.random.default_rng(0), tmp_path / "dataset", {"name": "tiny", "seed": 3}
+    for number, section in enumerate(["training", "training", "validation", "test"]):
+        item = {"image": f"images/{number}.nii.gz", "label": f"labels/{number}.nii.gz", "patient": f"p{number}"}
+        write_volume(folder / item["image"], rng.random((4, 5, 3), dtype=np.float32))
+        write_volume(folder / item["label"], rng.integers(0, 2, (4, 5, 3)).astype(np.uint8))
+        datalist.setdefault(section, []).append(item)
+    datalist["training"][1] |= {"supervision": "weak", "weak_label": "weak/1.nii.gz"}
+    write_volume(folder / "weak/1.nii.gz", np.where(np.arange(60).reshape(4, 5, 3) % 7, 255, 1).astype(np.uint8))
+    write_datalist(folder / "datalist.json", datalist)
+    return folder, datalist
+
+
+def problems_of(call, *arguments, **options):
+    with pytest.raises(DatalistError) as caught:
+        call(*arguments, **options)
+    assert str(caught.value).count("\n  - ") == len(caught.value.problems)
+    return caught.value.problems
+
+
+def test_paths_become_absolute_and_the_rest_is_kept(dataset):
+    folder, given = dataset
+    found = load_datalist(folder)
+    assert {key: found[key] for key in ("name", "seed")} == {"name": "tiny", "seed": 3}
+    assert [len(found[section]) for section in ("training", "validation", "test")] == [2, 1, 1]
+    weak = found["training"][1]
+    assert weak["weak_label"] == str((folder / "weak/1.nii.gz").resolve())
+    assert weak["supervision"] == "weak"
+    assert given["training"][0]["image"] == "images/0.nii.gz"
+
+
+def test_a_section_may_be_asked_for_by_folder_or_by_file(dataset):
+    folder, _ = dataset
+    whole = load_datalist(folder)
+    assert load_datalist(folder / "datalist.json", "test") == whole["test"]
+    (folder / "datalist.json").rename(folder / "other.json")
+    assert load_datalist(str(folder), "training", name="other.json") == whole["training"]
+
+
+def test_absolute_paths_are_kept(dataset, tmp_path):
+    image = str((dataset[0] / "images/3.nii.gz").resolve())
+    write_datalist(tmp_path / "elsewhere" / "datalist.json", {"test": [{"image": image}]})
+    assert load_datalist(tmp_path / "elsewhere", "test") == [{"image": image}]
+
+
+@pytest.mark.parametrize("call", [load_datalist, check_datalist])
+def test_without_a_datalist_the_command_that_makes_one_is_named(tmp_path, call):
+    expected = f"{tmp_path / 'datalist.json'}: no datalist there; --dataset_dir expects the output of `medkd data …`"
+    with pytest.raises(FileNotFoundError, match=re.escape(expected)):
+        call(tmp_path)
+
+
+@pytest.mark.parametrize("key", ["image", "label", "weak_label"])
+def test_a_missing_file_is_named(dataset, key):
+    folder, datalist = dataset
+    path = folder / datalist["training"][1][key]
+    path.unlink()
+    assert problems_of(load_datalist, folder) == [f"{path.resolve()}: expected a file, found nothing there"]
+
+
+def test_a_patient_in_two_sections_is_named(dataset):
+    folder, datalist = dataset
+    datalist["test"][0]["patient"] = "p0"
+    write_datalist(folder / "datalist.json", datalist)
+    assert problems_of(load_datalist, folder) == ["patient p0: expected in one section, found in test and training"]
+
+
+def test_a_patient_may_have_several_images_in_one_section(dataset):
+    folder, datalist = dataset
+    datalist["training"][1]["patient"] = "p0"
+    write_datalist(folder / "datalist.json", datalist)
+    assert check_datalist(folder)["training"] == {"images": 2, "patients": 1, "strong": 1}
+
+
+def test_without_patients_an_image_in_two_sections_is_named(dataset):
+    folder, datalist = dataset
+    for section in ("training", "validation", "test"):
+        for item in datalist[section]:
+            del item["patient"]
+    datalist["validation"] = datalist["test"]
+    write_datalist(folder / "datalist.json", datalist)
+    image = (folder / "images/3.nii.gz").resolve()
+    assert problems_of(load_datalist, folder) == [
+        f"patient {image}: expected in one section, found in test and validation"
+    ]
+
+
+@pytest.mark.parametrize("change", ["absent", "empty", "unknown"])
+def test_a_section_without_items_is_refused_when_asked_for(dataset, change):
+    folder, datalist = dataset
+    section = "trainign" if change == "unknown" else "validation"
+    if change == "absent":
+        del datalist["validation"]
+    elif change == "empty":
+        datalist["validation"] = []
+    write_datalist(folder / "datalist.json", datalist)
+    assert problems_of(load_datalist, folder, section) == [f'"{section}": expected items in this section, found none']
+    assert len(load_datalist(folder, "training")) == 2
+
+
+def test_a_good_dataset_is_counted(dataset):
+    folder, _ = dataset
+    assert check_datalist(folder) == {
+        "training": {"images": 2, "patients": 2, "strong": 1},
+        "validation": {"images": 1, "patients": 1, "strong": 1},
+        "test": {"images": 1, "patients": 1, "strong": 1},
+    }
+
+
+def test_progress_is_shown_when_asked_for(dataset, capsys):
+    check_datalist(dataset[0])
+    assert capsys.readouterr().err == ""
+    check_datalist(dataset[0], progress=True)
+    assert "checking: 100%" in capsys.readouterr().err
+
+
+def test_no_strong_image_is_refused(dataset):
+    folder, datalist = dataset
+    datalist["training"][0]["supervision"] = "none"
+    write_datalist(folder / "datalist.json", datalist)
+    assert problems_of(check_datalist, folder) == [
+        '"training": expected at least one strong (fully annotated) image, found none'
+    ]
+
+
+def test_a_truncated_file_is_named(dataset):
+    folder, _ = dataset
+    path = folder / "images/0.nii.gz"
+    path.write_bytes(path.read_bytes()[:100])
+    (problem,) = problems_of(check_datalist, folder)
+    assert problem.startswith(f"{path.resolve()}: cannot be read (")
+    assert "\n" not in problem
+
+
+def test_an_empty_folder_in_place_of_a_file_is_named(dataset):
+    folder, _ = dataset
+    path = folder / "labels/2.nii.gz"
+    path.unlink()
+    path.mkdir()
+    expected = f"{path.resolve()}: expected a folder with one DICOM series, found no DICOM file"
+    assert problems_of(check_datalist, folder) == [expected]
+
+
+def test_the_classes_are_those_the_datalist_names(dataset):
+    folder, datalist = dataset
+    write_volume(folder / "labels/0.nii.gz", np.full((4, 5, 3), 2, dtype=np.uint8))
+    (problem,) = problems_of(check_datalist, folder)
+    assert problem.endswith("0.nii.gz: expected the labels [0, 1] or [255] (ignored), found 2")
+    write_datalist(folder / "datalist.json", datalist | {"labels": {"0": "background", "2": "organ", "1": "tumour"}})
+    assert check_datalist(folder)["training"]["images"] == 2
+
+
+def test_other_values_may_mean_not_annotated(dataset):
+    folder, _ = dataset
+    write_volume(folder / "weak/1.nii.gz", np.where(np.arange(60).reshape(4, 5, 3) % 7, 4, 1).astype(np.uint8))
+    (problem,) = problems_of(check_datalist, folder)
+    assert problem.endswith("1.nii.gz: expected the labels [0, 1] or [255] (ignored), found 4")
+    assert check_datalist(folder, unannotated_values=[4])["training"]["images"] == 2
+
+
+def test_problems_of_several_files_come_at_once(dataset):
+    folder, datalist = dataset
+    (folder / "images/0.nii.gz").write_bytes(b"no gzip")
+    write_volume(folder / "images/1.nii.gz", np.zeros((4, 5, 3), dtype=np.float32))
+    write_volume(folder / "labels/2.nii.gz", np.zeros((4, 5, 2), dtype=np.uint8))
+    write_volume(folder / "labels/3.nii.gz", np.full((4, 5, 3), 9, dtype=np.uint8))
+    datalist["training"][0]["supervision"] = "weak"
+    write_datalist(folder / "datalist.json", datalist)
+    problems = problems_of(check_datalist, folder)
+    assert len(problems) == 5
+    for problem, (path, reason) in zip(
+        problems,
+        [
+            ("images/0", "cannot be read"),
+            ("images/1", "found the constant 0"),
+            ("labels/2", "expected the shape of its image 4 × 5 × 3, found 4 × 5 × 2"),
+            ("labels/3", "found 9"),
+            ('"training"', "at least one strong"),
+        ],
+        strict=True,
+    ):
+        assert path in problem
+        assert reason in problem
+
+
+def test_a_failed_write_keeps_the_old_datalist_and_leaves_nothing_else(dataset):
+    folder, _ = dataset
+    before = sorted(path.name for path in folder.iterdir())
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        write_datalist(folder / "datalist.json", {"training": [{"image": folder}]})
+    assert sorted(path.name for path in folder.iterdir()) == before
+    assert json.loads((folder / "datalist.json").read_text())["name"] == "tiny"

@@ -1,0 +1,205 @@
+"""Batches of strong and weak images: how many of each, in what order, and that an item depends on its draw alone."""
+
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor, get_track_meta, set_track_meta
+from monai.transforms import Compose, Lambdad, RandGaussianNoised, RandSpatialCropd, RandZoomd
+from torch.utils.data import DataLoader
+
+from medkd.datasets import MixedBatchSampler, MixedSupervisionDataset
+from medkd.datasets.mixed import Draw
+
+RANDOM = [RandSpatialCropd("image", (4, 4), random_size=False), RandGaussianNoised("image", prob=0.7)]
+
+
+def make(strong, weak, transform=(), **options):
+    """Strong images first; the i-th holds 100 i + its pixel's number."""
+    data = [
+        {"image": MetaTensor(100.0 * i + torch.arange(64.0).reshape(1, 8, 8)), "strong": i < strong, "number": i}
+        for i in range(strong + weak)
+    ]
+    return MixedSupervisionDataset(data, list(transform), progress=False, num_workers=0, **options)
+
+
+def indices(batches):
+    return [[draw.number for draw in batch] for batch in batches]
+
+
+def test_one_strong_image_and_a_batch_of_eight():
+    sampler = MixedBatchSampler(make(1, 10), batch_size=8)
+    batches = list(sampler)
+    assert len(batches) == len(sampler) == 3  # 10 weak ones in fours, the strong one again and again
+    assert [sum(i == 0 for i in batch) for batch in indices(batches)] == [4] * 3
+
+
+def test_an_epoch_goes_once_through_the_larger_group_and_repeats_the_other():
+    sampler = MixedBatchSampler(make(2, 12), batch_size=4)
+    batches = indices(sampler)
+    weak = [i for batch in batches for i in batch if i >= 2]
+    assert sorted(weak) == list(range(2, 14))
+    assert all(sorted(batch[:2]) == [0, 1] for batch in batches)
+
+
+def test_draws_of_one_image_have_different_seeds():
+    draws = [draw for batch in MixedBatchSampler(make(1, 10), batch_size=8, epoch_length=20) for draw in batch]
+    assert len({draw.seed for draw in draws}) == len(draws)
+
+
+@pytest.mark.parametrize(
+    ("fraction", "batch_size", "expected"), [(0.5, 8, 4), (0.25, 8, 2), (0.01, 8, 1), (1.0, 8, 8), (0.0, 8, 0)]
+)
+def test_the_share_of_strong_images_is_kept_and_is_one_at_least(fraction, batch_size, expected):
+    sampler = MixedBatchSampler(make(3, 9), batch_size=batch_size, strong_fraction=fraction, epoch_length=5)
+    assert [sum(i < 3 for i in batch) for batch in indices(sampler)] == [expected] * 5
+    assert all(len(batch) == batch_size for batch in sampler)
+
+
+@pytest.mark.parametrize(("strong", "weak", "fraction"), [(5, 0, 0.5), (5, 0, 0.0), (0, 5, 0.0)])
+def test_with_one_group_alone_the_batch_is_filled_from_it(strong, weak, fraction):
+    batches = indices(MixedBatchSampler(make(strong, weak), batch_size=2, strong_fraction=fraction))
+    assert [len(batch) for batch in batches] == [2, 2, 2]
+    assert {i for batch in batches for i in batch} == set(range(5))
+
+
+def test_no_strong_image_is_refused_unless_none_is_asked_for():
+    expected = (
+        r"at least one strong \(fully annotated\) image for strong_fraction=0\.5, found none among 4; annotate one"
+    )
+    with pytest.raises(ValueError, match=expected):
+        MixedBatchSampler(make(0, 4), batch_size=2)
+
+
+def test_an_empty_dataset_is_refused():
+    with pytest.raises(ValueError, match="expected at least one image to train on, found none"):
+        MixedBatchSampler(make(0, 0), batch_size=2)
+
+
+@pytest.mark.parametrize(("batch_size", "fraction"), [(0, 0.5), (2, -0.1), (2, 1.1)])
+def test_options_out_of_range_are_refused(batch_size, fraction):
+    expected = rf"batch_size >= 1 and strong_fraction in \[0, 1\], got {batch_size} and {fraction}"
+    with pytest.raises(ValueError, match=expected):
+        MixedBatchSampler(make(1, 1), batch_size=batch_size, strong_fraction=fraction)
+
+
+def test_processes_keep_the_ratio_and_share_the_epoch_out():
+    dataset = make(4, 12)
+    ranks = [MixedBatchSampler(dataset, batch_size=4, num_replicas=2, rank=rank) for rank in range(2)]
+    assert [len(sampler) for sampler in ranks] == [3, 3]
+    batches = [indices(sampler) for sampler in ranks]
+    for own in batches:
+        assert [sum(i < 4 for i in batch) for batch in own] == [2, 2, 2]
+    weak = [{i for batch in own for i in batch if i >= 4} for own in batches]
+    assert weak[0].isdisjoint(weak[1])
+    assert weak[0] | weak[1] == set(range(4, 16))
+    for first, second in zip(*batches, strict=True):  # a pass over the strong images is one batch of both processes
+        assert set(first[:2]) | set(second[:2]) == {0, 1, 2, 3}
+    seeds = [{draw.seed for batch in sampler for draw in batch} for sampler in ranks]
+    assert seeds[0].isdisjoint(seeds[1])
+
+
+def test_the_processes_together_draw_what_one_would_in_turn():
+    dataset = make(0, 12)
+    alone = MixedBatchSampler(dataset, batch_size=1, strong_fraction=0, num_replicas=1, rank=0)
+    pair = [MixedBatchSampler(dataset, batch_size=1, strong_fraction=0, num_replicas=2, rank=rank) for rank in range(2)]
+    dealt = [i for batches in zip(*map(indices, pair), strict=True) for (i,) in batches]
+    assert dealt == [i for (i,) in indices(alone)]
+
+
+def test_seed_and_epoch_decide_the_batches():
+    dataset = make(2, 12)
+
+    def draws(seed, epoch):
+        sampler = MixedBatchSampler(dataset, batch_size=4, seed=seed)
+        sampler.set_epoch(epoch)
+        return list(sampler)
+
+    assert draws(7, 3) == draws(7, 3)
+    assert draws(7, 3) != draws(7, 4)
+    assert indices(draws(7, 3)) != indices(draws(7, 4))
+    assert indices(draws(7, 3)) != indices(draws(8, 3))
+
+
+def test_iterating_again_gives_the_same_epoch():
+    sampler = MixedBatchSampler(make(2, 6), batch_size=4)
+    assert list(sampler) == list(sampler)
+
+
+def test_the_same_draw_gives_the_same_item_whatever_came_before():
+    dataset = make(2, 4, RANDOM)
+    first = dataset[Draw(3, 11)]["image"]
+    for index in range(6):
+        dataset[Draw(index, index)]
+        dataset[index]
+    again, other = dataset[Draw(3, 11)]["image"], dataset[Draw(3, 12)]["image"]
+    assert first.shape == (1, 4, 4)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert 250 < first.mean() < 400
+
+
+@pytest.mark.parametrize("cache_num", [0, 2, 6])
+def test_items_do_not_depend_on_what_is_cached(cache_num):
+    dataset = make(2, 4, RANDOM, cache_num=cache_num)
+    expected = make(2, 4, RANDOM)
+    assert dataset.strong == [True, True, False, False, False, False]
+    for index in range(6):
+        assert torch.equal(dataset[Draw(index, 5)]["image"], expected[Draw(index, 5)]["image"])
+
+
+def test_the_cache_is_not_changed_by_what_is_done_to_an_item():
+    dataset = make(1, 1)
+    dataset[Draw(1, 0)]["image"].zero_()
+    assert dataset[Draw(1, 0)]["image"].max() == 163
+
+
+def test_batches_do_not_depend_on_the_number_of_workers():
+    dataset = make(2, 6, RANDOM)
+    batches = [
+        list(DataLoader(dataset, batch_sampler=MixedBatchSampler(dataset, batch_size=4, seed=2), num_workers=workers))
+        for workers in (0, 2)
+    ]
+    assert len(batches[0]) == 3
+    for alone, shared in zip(*batches, strict=True):
+        assert torch.equal(alone["number"], shared["number"])
+        assert torch.equal(alone["image"], shared["image"])
+        assert alone["image"].shape == (4, 1, 4, 4)
+        assert alone["strong"].tolist() == [True, True, False, False]
+
+
+@pytest.mark.parametrize("tracked", [True, False])
+def test_metadata_is_dropped_from_random_transforms_and_tracking_is_restored(tracked):
+    dataset = make(1, 1, RANDOM)
+    before = get_track_meta()
+    try:
+        set_track_meta(tracked)
+        item = dataset[Draw(0, 1)]
+        assert get_track_meta() is tracked
+    finally:
+        set_track_meta(before)
+    assert not isinstance(item["image"], MetaTensor)
+
+
+def test_tracking_is_restored_after_a_failure():
+    dataset = make(1, 1, [RandZoomd("absent", prob=1.0)])
+    with pytest.raises(RuntimeError, match="applying transform"):
+        dataset[Draw(0, 1)]
+    assert get_track_meta() is True
+
+
+def test_a_composed_transform_is_taken_as_it_is_and_plain_functions_are_not_cached():
+    calls = []
+
+    def once(values):
+        calls.append("cached")
+        return values + 1
+
+    def each_time(item):
+        calls.append("each time")
+        return item | {"image": item["image"] * 2}
+
+    data = [{"image": np.ones(3), "strong": True}]
+    dataset = MixedSupervisionDataset(data, Compose([Lambdad("image", once), each_time]), progress=False, num_workers=0)
+    for _ in range(2):
+        assert dataset[Draw(0, 1)]["image"].tolist() == [4, 4, 4]
+    assert calls == ["cached", "each time", "each time"]

@@ -1,0 +1,178 @@
+"""Tracking in a real MLflow store."""
+
+import json
+import subprocess
+
+import matplotlib.image
+import numpy as np
+import pytest
+import torch
+from ignite.engine import Engine, Events
+from mlflow import MlflowClient
+
+from medkd.handlers.tracking import TrackingHandler, flatten
+
+
+@pytest.fixture(scope="module")
+def uri(tmp_path_factory):
+    return f"sqlite:///{tmp_path_factory.mktemp('store') / 'mlruns.db'}"
+
+
+@pytest.fixture
+def store(uri, request, monkeypatch):
+    """One store for all tests (it is slow to make), an experiment for each."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("MEDKD_PARENT_RUN", raising=False)
+
+    class Store:
+        client = MlflowClient(tracking_uri=uri)
+        experiment = request.node.name
+
+        def handler(self, **kwargs):
+            defaults = {"run_name": "run", "iteration_log": False, "close_on_complete": True}
+            return TrackingHandler(tracking_uri=uri, experiment_name=self.experiment, **{**defaults, **kwargs})
+
+        def runs(self):
+            return self.client.search_runs([self.client.get_experiment_by_name(self.experiment).experiment_id])
+
+        def run(self):
+            (only,) = self.runs()
+            return only
+
+    return Store()
+
+
+def train(handler, *, epochs=2, step=lambda engine, item: item):
+    parameter = torch.nn.Parameter(torch.zeros(()))
+    engine = Engine(step)
+    engine.optimizer = torch.optim.SGD([parameter], lr=0.5)
+    schedule = torch.optim.lr_scheduler.ExponentialLR(engine.optimizer, 0.1)
+
+    @engine.on(Events.EPOCH_COMPLETED)
+    def _score(engine):
+        engine.state.metrics["score"] = float(engine.state.epoch)
+
+    handler.attach(engine)
+    engine.add_event_handler(Events.EPOCH_COMPLETED, lambda _: schedule.step())
+    engine.run([0, 1], max_epochs=epochs)
+    return engine
+
+
+def config_file(folder, **content):
+    path = folder / "config.json"
+    path.write_text(json.dumps(content))
+    return str(path)
+
+
+def test_tags_name_the_method_and_the_versions(store):
+    train(store.handler(tags={"method": "confkd", "seed": 3}))
+    run = store.run()
+    assert run.info.status == "FINISHED"
+    assert run.info.run_name == "run"
+    assert (run.data.tags["method"], run.data.tags["seed"]) == ("confkd", "3")
+    assert run.data.tags["version.torch"] == torch.__version__
+    assert {"version.medkd", "version.monai", "version.pytorch-ignite", "version.python"} <= run.data.tags.keys()
+    assert "mlflow.parentRunId" not in run.data.tags
+
+
+def test_the_commit_is_that_of_the_folder(store, tmp_path, monkeypatch):
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "x"], check=True)
+    monkeypatch.chdir(tmp_path)
+    train(store.handler(), epochs=1)
+    head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    assert store.run().data.tags["git_commit"] == head
+
+
+def test_outside_a_repository_there_is_no_commit(store, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    train(store.handler(), epochs=1)
+    assert "git_commit" not in store.run().data.tags
+    assert "version.python" in store.run().data.tags
+
+
+def test_a_parent_is_taken_from_the_environment(store, monkeypatch):
+    monkeypatch.setenv("MEDKD_PARENT_RUN", "abc123")
+    train(store.handler(), epochs=1)
+    assert store.run().data.tags["mlflow.parentRunId"] == "abc123"
+
+
+def test_every_value_of_the_configuration_is_a_flat_parameter(store, tmp_path):
+    many = {f"key{number}": number for number in range(120)}  # more than MLflow takes at a time
+    config = {"train": {"trainer": {"amp": False}, "handlers": [{"x": 1}]}, "size": [64, 64], "long": "y" * 900, **many}
+    skipped = {"imports": ["$import os"], "run": ["$1"], "initialize": ["$1"], "finalize": ["$2"], "_meta_": {"v": 1}}
+    train(store.handler(config_file=config_file(tmp_path, **config, **skipped)), epochs=1)
+    params = store.run().data.params
+    assert params["train.trainer.amp"] == "False"
+    assert params["train.handlers.0.x"] == "1"
+    assert params["size"] == "[64, 64]"
+    assert params["long"] == "y" * 500
+    assert params["key119"] == "119"
+    assert not [key for key in params if key.split(".")[0] in skipped]
+
+
+def test_metrics_and_the_learning_rate_are_logged_per_epoch(store):
+    train(store.handler(), epochs=2)
+    run_id = store.run().info.run_id
+
+    def history(name):
+        return [(point.step, point.value) for point in store.client.get_metric_history(run_id, name)]
+
+    assert history("score") == [(1, 1.0), (2, 2.0)]
+    assert history("learning_rate") == [(1, pytest.approx(0.5)), (2, pytest.approx(0.05))]
+
+
+def test_each_picture_is_logged_once(store, tmp_path):
+    pictures, logged = tmp_path / "overlays", []
+    pictures.mkdir()
+    handler = store.handler(picture_dir=str(pictures))
+    client_log = handler.client.log_artifact
+
+    def log(run_id, path, folder):
+        logged.append(path.rsplit("/", 1)[-1])
+        client_log(run_id, path, folder)
+
+    handler.client.log_artifact = log
+
+    def step(engine, item):
+        matplotlib.image.imsave(pictures / f"epoch_{engine.state.epoch}.png", np.zeros((4, 4)))
+
+    train(handler, epochs=2, step=step)
+    found = [item.path for item in store.client.list_artifacts(store.run().info.run_id, "overlays")]
+    assert sorted(found) == ["overlays/epoch_1.png", "overlays/epoch_2.png"]
+    assert logged == ["epoch_1.png", "epoch_2.png"]
+
+
+def test_a_run_that_breaks_is_marked_and_the_error_goes_on(store):
+    def step(engine, item):
+        raise ZeroDivisionError("broken step")
+
+    with pytest.raises(ZeroDivisionError, match="broken step"):
+        train(store.handler(), step=step)
+    assert store.run().info.status == "FAILED"
+
+
+def test_a_broken_run_is_gone_on_with_under_its_name_and_first_parameters(store, tmp_path):
+    def step(engine, item):
+        raise ZeroDivisionError("broken step")
+
+    with pytest.raises(ZeroDivisionError):
+        train(store.handler(config_file=config_file(tmp_path, a=1)), step=step)
+    train(store.handler(config_file=config_file(tmp_path, a=2, b=3)))
+    run = store.run()
+    assert run.info.status == "FINISHED"
+    assert (run.data.params["a"], run.data.params["b"]) == ("1", "3")
+
+
+def test_an_evaluator_without_optimiser_or_configuration_is_tracked(store, tmp_path):
+    engine = Engine(lambda engine, item: item)
+    store.handler(config_file=str(tmp_path / "none.json")).attach(engine)
+    engine.run([0])
+    assert "learning_rate" not in store.run().data.metrics
+
+
+def test_flatten_joins_keys_and_keeps_lists_of_plain_values():
+    nested = {"a": {"b": [1, 2], "c": [{"d": 3}, "e"]}, "f": None, "g": [[1], [2]]}
+    assert dict(flatten(nested)) == {"a.b": [1, 2], "a.c.0.d": 3, "a.c.1": "e", "f": None, "g.0": [1], "g.1": [2]}

@@ -1,0 +1,58 @@
+"""What the handlers report when an epoch is shared by two processes."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+_PROGRAM = """
+import json, sys
+import torch
+from ignite.engine import Engine
+from monai.data import MetaTensor
+from medkd.handlers import LossTerms, SegmentationScores
+
+rank, folder = int(sys.argv[1]), sys.argv[2]
+torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+trainer = Engine(lambda engine, item: {"loss": item})
+trainer.state.device = torch.device("cpu")
+LossTerms().attach(trainer)
+trainer.run([1.0, 2.0] if rank == 0 else [5.0, 8.0])
+
+label = torch.zeros(2, 4, 4)
+label[1, :2] = 1
+label[0] = 1 - label[1]
+prediction = label if rank == 0 else label.flip(0)
+evaluator = Engine(lambda engine, batch: [{"pred": prediction, "label": label}])
+evaluator.state.rank = rank
+SegmentationScores(["heart"], {"student": "pred"}, output_dir=folder).attach(evaluator)
+evaluator.run([[{"image": MetaTensor(torch.zeros(1, 4, 4), meta={"filename_or_obj": f"/d/{rank}.nii.gz"})}]])
+print(json.dumps([trainer.state.metrics, evaluator.state.metrics]))
+torch.distributed.destroy_process_group()
+"""
+
+
+@pytest.fixture(scope="module")
+def metrics(tmp_path_factory):
+    """The metrics of both processes, and the folder they wrote to."""
+    folder = tmp_path_factory.mktemp("two")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", _PROGRAM]
+    processes = [
+        subprocess.Popen([*command, str(rank), str(folder)], stdout=subprocess.PIPE, text=True, env=environment)
+        for rank in range(2)
+    ]
+    printed = [process.communicate(timeout=120)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    return [json.loads(text.splitlines()[-1]) for text in printed], folder
+
+
+def test_loss_terms_are_means_over_both(metrics):
+    assert [training["train_loss"] for training, _ in metrics[0]] == [4.0, 4.0]
+
+
+def test_scores_are_those_of_the_cases_of_both(metrics):
+    assert [evaluation["student_dice_heart"] for _, evaluation in metrics[0]] == [0.5, 0.5]
+    assert len((metrics[1] / "cases.csv").read_text().splitlines()) == 3

@@ -1,0 +1,48 @@
+"""Reading the ladder of a bundle."""
+
+import shutil
+
+import pytest
+
+from medkd.ladder import load_ladder
+
+
+def test_all_rungs_in_order_with_their_overrides(fake_bundle):
+    ladder = load_ladder(fake_bundle)
+    assert list(ladder.rungs) == ["low", "middle", "high", "broken"]
+    assert ladder.rungs["high"] == {"gain": 0.7}
+    assert ladder.rungs["middle"] == {}
+    assert ladder.claims == {"high": ["low", "broken"], "broken": ["low"]}
+    assert (ladder.branch, ladder.score) == ("student", "dice")
+    assert ladder.bundle == fake_bundle.resolve()
+
+
+def test_a_selection_keeps_its_rungs_and_the_claims_among_them(fake_bundle):
+    ladder = load_ladder(str(fake_bundle), ["pair"])
+    assert list(ladder.rungs) == ["low", "high"]
+    assert ladder.claims == {"high": ["low"]}
+
+
+def test_rungs_may_be_named_one_by_one(fake_bundle):
+    assert list(load_ladder(fake_bundle, ["high", "middle"]).rungs) == ["high", "middle"]
+    assert list(load_ladder(fake_bundle, ["low"]).rungs) == ["low"]
+
+
+def test_every_unknown_rung_is_named(fake_bundle):
+    with pytest.raises(
+        ValueError,
+        match=r"ladder\.yaml: unknown rung 'top'; there are low, middle, high, broken; unknown rung 'bottom'",
+    ):
+        load_ladder(fake_bundle, ["top", "low", "bottom"])
+
+
+def test_an_override_that_the_training_lacks_is_refused(fake_bundle, tmp_path):
+    bundle = shutil.copytree(fake_bundle, tmp_path / "bundle")
+    (bundle / "configs" / "ladder.yaml").write_text("rungs: {low: {gian: 0.3}, high: {gain: 1}}\n")
+    with pytest.raises(ValueError, match=r"rung 'low': unknown key 'gian', did you mean 'gain'\?"):
+        load_ladder(bundle, ["high"])
+
+
+def test_a_bundle_without_a_ladder_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"ladder\.yaml: expected the rungs of a bundle, found nothing there"):
+        load_ladder(tmp_path)

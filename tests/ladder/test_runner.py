@@ -1,0 +1,152 @@
+"""Running a ladder, on a bundle whose training takes no time."""
+
+import logging
+import os
+
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+
+from medkd.cli import main
+from medkd.ladder import load_ladder, run_ladder
+
+SEEDS = (0, 1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_server():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.delenv("MEDKD_PARENT_RUN", raising=False)
+        yield
+
+
+@pytest.fixture(scope="module")
+def good(fake_bundle):
+    return load_ladder(fake_bundle, ["pair"])
+
+
+def run(ladder, root, **kwargs):
+    options = {"dataset_dir": root.parent, "seeds": SEEDS, "overrides": {"max_epochs": 2}, "progress": False}
+    return run_ladder(ladder, root, **{**options, **kwargs})
+
+
+@pytest.fixture(scope="module")
+def done(good, tmp_path_factory):
+    """A ladder that ran: its folder and its scores."""
+    root, handlers = tmp_path_factory.mktemp("ladder") / "out", logging.getLogger().handlers[:]
+    scores = run(good, root)
+    assert logging.getLogger().handlers == handlers
+    return root, scores
+
+
+def client(root):
+    return MlflowClient(tracking_uri=f"sqlite:///{root / 'mlruns.db'}")
+
+
+def runs(root):
+    store = client(root)
+    found = store.search_runs([store.get_experiment_by_name("fake").experiment_id])
+    parents = [item for item in found if item.data.tags.get("medkd.kind") == "ladder"]
+    return parents, [item for item in found if item not in parents]
+
+
+def modified(root):
+    return {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.name in {"cases.csv", "model.pt"}}
+
+
+def test_every_cell_is_trained_and_tested_with_its_settings(done):
+    root, scores = done
+    assert len(scores) == 2 * 2 * 2
+    of = scores.set_index(["rung", "seed", "patient"])["dice"]
+    assert of["low", 0, "a"] == pytest.approx(0.4)  # the mean of 0.3 and 0.5
+    assert of["high", 1, "b"] == pytest.approx(0.71)
+    assert (root / "high" / "seed1" / "models" / "model.pt").read_text() == "0.7"
+    assert "training with 0.7" in (root / "high" / "seed1" / "log.txt").read_text()
+
+
+def test_the_tables_are_written(done):
+    root, scores = done
+    assert pd.read_csv(root / "patients.csv")["dice"].tolist() == pytest.approx(scores["dice"].tolist())
+    assert "| high − low |" in (root / "ladder.md").read_text()
+    assert (root / "ladder.png").is_file()
+
+
+def test_the_cells_are_children_of_one_finished_parent(done):
+    root, scores = done
+    (parent,), children = runs(root)
+    assert sorted(child.info.run_name for child in children) == [
+        f"{rung}-seed{seed}" for rung in ("high", "low") for seed in SEEDS
+    ]
+    assert {child.data.tags["mlflow.parentRunId"] for child in children} == {parent.info.run_id}
+    assert {child.info.status for child in [parent, *children]} == {"FINISHED"}
+    assert parent.info.run_name == "ladder-fake_bundle"
+    assert (parent.data.params["max_epochs"], parent.data.params["rungs"]) == ("2", "['low', 'high']")
+    high = scores[scores["rung"] == "high"]["dice"].mean()
+    assert parent.data.metrics["student_dice_high"] == pytest.approx(high)
+    logged = {item.path for item in client(root).list_artifacts(parent.info.run_id)}
+    assert logged == {"ladder.csv", "ladder.md", "ladder.png", "patients.csv"}
+
+
+def test_the_environment_is_left_as_it_was(done):
+    assert "MEDKD_PARENT_RUN" not in os.environ
+
+
+def test_a_second_call_does_nothing_again(done, good):
+    root, scores = done
+    before = modified(root)
+    assert len(before) == 8
+    again = run(good, root)
+    pd.testing.assert_frame_equal(again, scores)
+    assert modified(root) == before
+    assert [len(part) for part in runs(root)] == [1, 4]
+
+
+def test_a_missing_cell_alone_is_run_again(done, good):
+    root, _ = done
+    before, missing = modified(root), root / "low" / "seed0" / "eval" / "cases.csv"
+    missing.unlink()
+    run(good, root)
+    after = modified(root)
+    redone = {missing, root / "low" / "seed0" / "models" / "model.pt"}
+    assert {path for path in after if after[path] != before[path]} == redone
+
+
+@pytest.mark.parametrize(
+    "other", [{"overrides": {"max_epochs": 3}}, {"overrides": None}, {"dataset_dir": "/elsewhere"}]
+)
+def test_other_settings_are_refused(done, good, other):
+    root, _ = done
+    with pytest.raises(ValueError, match=r"out: expected results of .*, found those of .*name another --output_dir"):
+        run(good, root, **other)
+
+
+def test_a_rung_that_changed_is_refused(done, good):
+    root, _ = done
+    changed = type(good)(good.bundle, {**good.rungs, "low": {"gain": 0.9}}, good.claims)
+    with pytest.raises(ValueError, match=r"low/seed0: expected results of .*0\.9.*, found those of .*0\.3"):
+        run(changed, root)
+
+
+def test_a_cell_that_fails_names_its_log_and_a_server_may_be_named(done, fake_bundle, tmp_path, monkeypatch):
+    store = f"sqlite:///{done[0] / 'mlruns.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    ladder, handlers = load_ladder(fake_bundle, ["broken"]), logging.getLogger().handlers[:]
+    with pytest.raises(
+        RuntimeError, match=rf"broken-seed0 failed: [\s\S]*Its log: {tmp_path}/out/broken/seed0/log\.txt"
+    ):
+        run(ladder, tmp_path / "out", seeds=[0])
+    assert (tmp_path / "out" / "broken" / "seed0" / "log.txt").is_file()
+    assert not (tmp_path / "out" / "mlruns.db").exists()
+    assert logging.getLogger().handlers == handlers
+    assert "MEDKD_PARENT_RUN" not in os.environ
+
+
+def test_the_command_prints_the_table(done, fake_bundle, capsys):
+    root, _ = done
+    arguments = ["--dataset_dir", str(root.parent), "--seeds", "0", "1", "--rungs", "pair"]
+    arguments += ["--output_dir", str(root), "--set", "max_epochs=2"]
+    assert main(["ladder", str(fake_bundle), *arguments]) == 0
+    printed = capsys.readouterr().out
+    assert (root / "ladder.md").read_text().strip() in printed
+    assert f"sqlite:///{root / 'mlruns.db'}" in printed

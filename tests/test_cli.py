@@ -1,0 +1,125 @@
+"""The command ``medkd``."""
+
+import subprocess
+import sys
+
+import nibabel as nib
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+import medkd
+from medkd.cli import main
+
+TINY = ["--strong", "1", "--weak", "1", "--validation", "1", "--test", "1", "--size", "48", "--slices", "2"]
+
+
+@pytest.fixture
+def phantoms(tmp_path):
+    assert main(["data", "phantoms", "cardiac", str(tmp_path / "data"), *TINY]) == 0
+    return tmp_path / "data"
+
+
+def test_the_version_is_printed(capsys):
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"medkd {medkd.__version__}\n"
+
+
+def test_the_module_is_a_program():
+    done = subprocess.run([sys.executable, "-m", "medkd.cli", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"medkd {medkd.__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["data"], ["data", "acdc"], ["ladder", "bundle"]])
+def test_wrong_usage_exits_with_2(arguments, capsys):
+    with pytest.raises(SystemExit, match=r"^2$"):
+        main(arguments)
+    assert "usage: medkd" in capsys.readouterr().err
+
+
+def test_phantoms_are_made_counted_and_checked(tmp_path, capsys):
+    phantoms = tmp_path / "data"
+    assert main(["data", "phantoms", "cardiac", str(phantoms), *TINY]) == 0
+    made = capsys.readouterr().out
+    assert made.splitlines()[1].split() == ["training", "2", "2", "1"]
+    assert f"Datalist: {phantoms / 'datalist.json'}" in made
+    assert len(list((phantoms / "images").iterdir())) == 4
+    assert main(["data", "check", str(phantoms)]) == 0
+    checked = capsys.readouterr().out
+    assert "No problem found." in checked
+    assert [line.split()[:3] for line in checked.splitlines()[1:4]] == [
+        ["training", "2", "2"],
+        ["validation", "1", "1"],
+        ["test", "1", "1"],
+    ]
+
+
+def assert_fails(capsys, arguments, *messages):
+    assert main(arguments) == 1
+    error = capsys.readouterr().err
+    assert "medkd: error: " in error
+    assert "Traceback" not in error
+    for message in messages:
+        assert message in error
+
+
+def test_a_filled_output_is_an_error_without_a_traceback(phantoms, capsys):
+    assert_fails(capsys, ["data", "phantoms", "cardiac", str(phantoms), *TINY], "exists and is not an empty folder")
+
+
+def test_a_missing_datalist_is_an_error_that_names_it(tmp_path, capsys):
+    assert_fails(capsys, ["data", "check", str(tmp_path / "none")], str(tmp_path / "none"))
+
+
+def test_the_values_that_mean_unannotated_reach_the_check(phantoms, capsys):
+    assert_fails(capsys, ["data", "check", str(phantoms), "--unannotated_values", "4"], "255")
+
+
+def test_a_missing_acdc_is_an_error_that_names_it(tmp_path, capsys):
+    assert_fails(capsys, ["data", "acdc", str(tmp_path / "none"), str(tmp_path / "out")], str(tmp_path / "none"))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    configs = tmp_path / "bundle" / "configs"
+    configs.mkdir(parents=True)
+    (configs / "train.yaml").write_text("max_epochs: 3\nseed: 0\n")
+    (configs / "ladder.yaml").write_text("rungs: {first: {}, second: {max_epochs: 4}}\n")
+    return configs.parent
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        (["max_epochs"], "--set: expected KEY=VALUE, got 'max_epochs'"),
+        (["max_epoch=2"], "--set: unknown key 'max_epoch', did you mean 'max_epochs'?"),
+    ],
+    ids=["malformed", "unknown"],
+)
+def test_wrong_overrides_of_a_ladder_are_refused(bundle, tmp_path, capsys, pairs, message):
+    arguments = ["ladder", str(bundle), "--dataset_dir", str(tmp_path), "--set", *pairs]
+    assert_fails(capsys, arguments, message, str(bundle / "configs" / "train.yaml"))
+    assert not (bundle / "ladder").exists()
+
+
+def test_an_unknown_rung_is_refused(bundle, tmp_path, capsys):
+    arguments = ["ladder", str(bundle), "--dataset_dir", str(tmp_path), "--rungs", "third"]
+    assert_fails(capsys, arguments, "unknown rung 'third'; there are first, second")
+
+
+def test_a_mask_is_drawn_over_its_image(phantoms, tmp_path, capsys):
+    name, picture = "phantom001.nii.gz", tmp_path / "o.png"
+    masks = [str(phantoms / folder / name) for folder in ("labels", "weak_labels")]
+    assert main(["overlay", str(phantoms / "images" / name), *masks[:1], "--output", str(picture)]) == 0
+    assert f"Overlay: {picture}" in capsys.readouterr().out
+    assert imread(picture).shape[:2] == (280, 520)
+
+
+def test_a_mask_of_another_shape_is_refused(phantoms, tmp_path, capsys):
+    nib.save(nib.nifti1.Nifti1Image(np.zeros((5, 6, 7), np.uint8), np.eye(4)), tmp_path / "other.nii.gz")
+    image = str(phantoms / "images" / "phantom001.nii.gz")
+    arguments = ["overlay", image, str(tmp_path / "other.nii.gz"), "--output", str(tmp_path / "o.png")]
+    assert_fails(capsys, arguments, "other: expected a mask of the image's shape (48, 48, 2), found (5, 6, 7)")
+    assert not (tmp_path / "o.png").exists()
