@@ -63,7 +63,9 @@ def prepare_acdc(
         DatalistError: with every problem of every file; nothing is written then.
         ValueError: if there are too few patients for the split.
     """
-    source = Path(source)
+    source = Path(source).resolve()
+    if classes not in CLASSES:
+        raise ValueError(f"classes must be one of {sorted(CLASSES)}, got {classes!r}")
     patients = sorted(path.name for path in source.glob("patient*") if path.is_dir())
     if not patients:
         raise DatalistError(source, ["expected folders patient001, patient002, …, found none"])
@@ -73,7 +75,7 @@ def prepare_acdc(
     if problems:
         raise DatalistError(source, problems)
     with atomic_folder(output) as partial:
-        build = _ItemBuilder(Path(output).absolute(), partial, weak, classes, seed, seed_fraction)
+        build = _ItemBuilder(Path(output).resolve(), partial, weak, classes, seed, seed_fraction)
         datalist: dict[str, Any] = {"name": "ACDC", "labels": {str(k): v for k, v in CLASSES[classes].items()}}
         for section in ("training", "validation", "test"):
             chosen = split[section]
@@ -102,7 +104,7 @@ def split_patients(
         raise ValueError(f"fold must lie in [0, {folds}) with {len(patients)} patients, got {fold}")
     test = patients[fold * size : (fold + 1) * size]
     rest = [patient for patient in patients if patient not in test]
-    if strong < 1 or strong + validation > len(rest):
+    if strong < 1 or validation < 0 or strong + validation > len(rest):
         raise ValueError(
             f"strong must be at least 1 and leave {validation} validation patients among {len(rest)}, got {strong}"
         )
@@ -163,7 +165,7 @@ class _ItemBuilder:
         return name
 
     def _relative(self, path: Path) -> str:
-        return os.path.relpath(path.absolute(), self.final)
+        return os.path.relpath(path, self.final)
 
 
 def _frames(folder: Path) -> list[Path]:

@@ -52,7 +52,7 @@ def load_datalist(dataset_dir: str | Path, section: str | None = None, *, name: 
             f"{path}: no datalist there; --dataset_dir expects the output of `medkd data …`, "
             "for example of `medkd data phantoms cardiac OUTPUT`"
         )
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = _parsed(path)
     datalist = {key: content[key] for key in content if key not in SECTIONS}
     datalist |= {key: [_absolute(item, path.parent) for item in content.get(key, [])] for key in SECTIONS}
     problems = [*_missing_files(datalist), *_shared_patients(datalist)]
@@ -61,6 +61,30 @@ def load_datalist(dataset_dir: str | Path, section: str | None = None, *, name: 
     if problems:
         raise DatalistError(path, problems)
     return datalist if section is None else datalist[section]
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    """The file's content, after a check of its form: items with an image, and a label where they call it strong."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DatalistError(path, [f"expected JSON, found something else ({error})"]) from error
+    if not isinstance(content, dict):
+        raise DatalistError(path, [f"expected sections {', '.join(SECTIONS)}, found a {type(content).__name__}"])
+    problems = []
+    for section in SECTIONS:
+        for number, item in enumerate(content.get(section, [])):
+            name = f"{section}[{number}]"
+            told = item.get("supervision") if isinstance(item, dict) else None
+            if not isinstance(item, dict) or "image" not in item:
+                problems.append(f'{name}: expected a mapping with "image", found {item!r}')
+            elif told not in {None, "strong", "weak", "none"}:
+                problems.append(f'{name}: expected the supervision "strong", "weak" or "none", found {told!r}')
+            elif told == "strong" and "label" not in item:
+                problems.append(f'{name}: expected a "label" of the strong image {item["image"]}, found none')
+    if problems:
+        raise DatalistError(path, problems)
+    return content
 
 
 def write_datalist(path: str | Path, datalist: Mapping[str, Any]) -> None:
@@ -111,7 +135,7 @@ def summary(items: Sequence[Item]) -> dict[str, int]:
 
 
 def _item_problems(item: Item, classes: Sequence[int], ignore: Sequence[int]) -> Iterable[str]:
-    """Problems of one item's files, each named."""
+    """Problems of one item's files, each named; an item that does not say so is marked strong or weak by its label."""
     from monai.transforms import LoadImage
 
     from medkd.transforms.checks import file_problem, image_problems, label_problems
@@ -136,6 +160,10 @@ def _item_problems(item: Item, classes: Sequence[int], ignore: Sequence[int]) ->
     for key in ("label", "weak_label"):
         if loaded.get(key) is not None:
             yield from label_problems(loaded[key], image, classes, ignore)
+    if "supervision" not in item:
+        label = loaded.get("label")
+        dense = label is not None and not any(bool((label == value).any()) for value in ignore)
+        item["supervision"] = "strong" if dense else "weak"
 
 
 def _classes(datalist: Mapping[str, Any]) -> list[int]:

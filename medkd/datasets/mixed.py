@@ -27,7 +27,7 @@ class MixedSupervisionDataset(CacheDataset):
 
     What an item looks like then depends on nothing but the draw: not on the number of worker processes, and not on
     what was loaded before, so that a training that was killed goes on exactly where it was. The arguments are those of
-    ``monai.data.CacheDataset``.
+    ``monai.data.CacheDataset`` but ``hash_as_key``, which would merge equal items.
     """
 
     def __init__(self, data: Sequence[Any], transform: Any = None, **kwargs: Any) -> None:

@@ -42,6 +42,8 @@ def _is_dicom_folder(folder: Path) -> bool:
 
 
 def _is_dicom(file: Path) -> bool:
+    if file.name.upper() == "DICOMDIR":  # an index of folders, not an image
+        return False
     if file.suffix.lower() in {".dcm", ".ima"}:
         return True
     with file.open("rb") as content:

@@ -53,7 +53,8 @@ class Overlays:
                 if key in item
             }
             # The network's input is resampled and normalised; a reader wants to see the image itself.
-            self._rows[Path(path).name.split(".")[0]] = (np.asarray(self._load(path)), masks)
+            title = f"{len(self._rows) + 1}: {Path(path).name.split('.')[0]}"  # two cases may have one file name
+            self._rows[title] = (np.asarray(self._load(path)), masks)
 
     def _save(self, engine: Engine) -> None:
         if self._rows:

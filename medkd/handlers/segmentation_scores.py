@@ -62,16 +62,23 @@ class SegmentationScores:
         batch: Any = engine.state.batch
         for item, source in zip(output, batch, strict=True):
             label = item[self.label_key]
-            case = Path(str(source["image"].meta["filename_or_obj"])).name
+            path = str(source["image"].meta["filename_or_obj"])
+            case = Path(path).name
             patient = str(source.get("patient", case))
             for branch, key in self.branches.items():
                 if key in item:
                     rows = score_case(item[key], label, self.class_names, hausdorff=self.hausdorff)
-                    self._rows += [{"case": case, "patient": patient, "branch": branch, **row} for row in rows]
+                    self._rows += [
+                        {"path": path, "case": case, "patient": patient, "branch": branch, **row} for row in rows
+                    ]
 
     def _report(self, engine: Engine) -> None:
-        cases = pd.DataFrame(_gathered(self._rows)).drop_duplicates(["case", "branch", "class"])
-        cases = cases.sort_values(["case", "branch"], kind="stable", ignore_index=True)
+        rows = _gathered(self._rows)
+        if not rows:
+            raise ValueError(f"expected a prediction under one of {list(self.branches.values())}, found none of them")
+        # Samplers may deal a case to two processes; the path tells cases of one file name apart.
+        cases = pd.DataFrame(rows).drop_duplicates(["path", "branch", "class"]).drop(columns="path")
+        cases = cases.sort_values(["patient", "case", "branch"], kind="stable", ignore_index=True)
         for score in ("dice", "hd95") if self.hausdorff else ("dice",):
             means = cases.groupby(["branch", "class"], sort=False)[score].mean()
             for (branch, name), value in means.items():
@@ -128,8 +135,10 @@ def _hausdorff(prediction: Tensor, label: Tensor, spacing: tuple[float, ...]) ->
 def _summary(cases: pd.DataFrame) -> pd.DataFrame:
     """Mean, SD, median and number of cases per branch and class, and over the classes of each case."""
     scores = [score for score in ("dice", "hd95") if score in cases]
-    units = {"unit": cases["unit"].iloc[0]} if "unit" in cases else {}
-    over_classes = cases.groupby(["branch", "case"], as_index=False)[scores].mean().assign(**{"class": "mean"})
+    units = {"unit": " and ".join(sorted(cases["unit"].unique()))} if "unit" in cases else {}
+    over_classes = (
+        cases.groupby(["branch", "patient", "case"], as_index=False)[scores].mean().assign(**{"class": "mean"})
+    )
     table = pd.concat([cases, over_classes]).melt(["branch", "class"], scores, var_name="score")
     grouped = table.groupby(["branch", "class", "score"], sort=False)["value"]
     summary = grouped.agg(

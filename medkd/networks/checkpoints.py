@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,17 +31,20 @@ def load_model(path: str | Path, network: nn.Module) -> nn.Module:
         raise FileNotFoundError(f"{path}: expected a trained model, found nothing there; train first, or name another")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever torch makes of the bytes, they are not a checkpoint
         raise ValueError(f"{path}: expected a PyTorch checkpoint, found another kind of file ({error})") from error
     if not isinstance(content, Mapping) or "model" not in content:
         found = sorted(map(str, content))[:5] if isinstance(content, Mapping) else type(content).__name__
         raise ValueError(f'{path}: expected {{"model": state_dict}}, found the keys {found}')
-    problems = _differences(content["model"], network.state_dict())
+    weights = content["model"]
+    if not isinstance(weights, Mapping) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
+        raise ValueError(f'{path}: expected a state dict of tensors under "model", found {type(weights).__name__}')
+    problems = _differences(weights, network.state_dict())
     if problems:
         raise ValueError(
             f"{path}: expected the weights of {type(network).__name__}, found others: " + "; ".join(problems)
         )
-    network.load_state_dict(content["model"])
+    network.load_state_dict(weights)
     return network
 
 

@@ -79,9 +79,10 @@ class SupervisionLabelsd(MapTransform):
             "strong": dense if strong else nothing,
             "full": dense,
         }[self.supervision]
-        strong = {"weak": False, "full": True}.get(self.supervision, strong)
+        strong = {"weak": False, "full": key in data}.get(self.supervision, strong)
         item[key] = label
-        item[self.weak_key] = weak if self.student_sees == "weak_label" else label
+        sparse = nothing if self.supervision == "strong" and told != "strong" else weak
+        item[self.weak_key] = sparse if self.student_sees == "weak_label" else label
         item["strong"] = strong
         return item
 

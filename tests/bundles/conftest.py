@@ -30,7 +30,9 @@ class Case:
         return command
 
     def train(self, root: Path, *extra: str, **overrides: Any) -> subprocess.CompletedProcess[str]:
-        return self.run(["train.yaml", *extra], bundle_root=root, dataset_dir=self.data, **{**self.settings, **overrides})
+        return self.run(
+            ["train.yaml", *extra], bundle_root=root, dataset_dir=self.data, **{**self.settings, **overrides}
+        )
 
     def run(self, configs: list[str], *, check: bool = True, **overrides: Any) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(

@@ -112,7 +112,7 @@ def test_user_interface_shows_the_ladder(ladder: tuple[Path, str], tmp_path: Pat
     with _ui(root / "mlruns.db") as address:
         base = f"{address}/#/experiments/{experiment.experiment_id}"
         assert "ladder-" in _page(f"{base}/runs", tmp_path / "1", tmp_path / "runs.png")
-        curves = _page(f"{base}/runs/{child.info.run_id}/model-metrics", tmp_path / "2", tmp_path / "curves.png")
-        assert "train_kl" in curves
-        assert "train_entropy" in curves
+        run = _page(f"{base}/runs/{child.info.run_id}", tmp_path / "2", tmp_path / "run.png")
+        assert "train_kl" in run
+        assert "train_entropy" in run
         assert "overlays" in _page(f"{base}/runs/{child.info.run_id}/artifacts", tmp_path / "3", tmp_path / "art.png")
