@@ -31,7 +31,7 @@ def load_model(path: str | Path, network: nn.Module) -> nn.Module:
         raise FileNotFoundError(f"{path}: expected a trained model, found nothing there; train first, or name another")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # noqa: BLE001 - whatever torch makes of the bytes, they are not a checkpoint
+    except Exception as error:  # whatever torch makes of the bytes, they are not a checkpoint
         raise ValueError(f"{path}: expected a PyTorch checkpoint, found another kind of file ({error})") from error
     if not isinstance(content, Mapping) or "model" not in content:
         found = sorted(map(str, content))[:5] if isinstance(content, Mapping) else type(content).__name__
