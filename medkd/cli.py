@@ -67,7 +67,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     phantoms = kinds.add_parser("phantoms", help="synthetic data, made here", formatter_class=_Defaults)
     phantoms.add_argument("kind", choices=["cardiac"])
     phantoms.add_argument("output", help="folder to make")
-    for name, count in (("strong", 2), ("weak", 14), ("validation", 4), ("test", 8), ("size", 96), ("slices", 6)):
+    for name, count in (("strong", 4), ("weak", 12), ("validation", 4), ("test", 8), ("size", 96), ("slices", 6)):
         phantoms.add_argument(f"--{name}", type=int, default=count)
     phantoms.add_argument("--seed", type=int, default=0)
     phantoms.set_defaults(run=_data_phantoms)

@@ -28,8 +28,8 @@ _SPACING = (1.5, 1.5, 8.0)  # mm
 def make_cardiac_phantoms(
     output: str | Path,
     *,
-    strong: int = 2,
-    weak: int = 14,
+    strong: int = 4,
+    weak: int = 12,
     validation: int = 4,
     test: int = 8,
     size: int = 96,
