@@ -50,6 +50,7 @@ class TrackingHandler(MLFlowHandler):
     def attach(self, engine: Engine) -> None:
         """Register with a trainer or an evaluator."""
         super().attach(engine)
+        engine.add_event_handler(Events.EPOCH_STARTED, self._log_learning_rate)
         engine.add_event_handler(Events.EXCEPTION_RAISED, self._fail)
 
     def start(self, engine: Engine) -> None:
@@ -62,15 +63,18 @@ class TrackingHandler(MLFlowHandler):
             self._log_new_params(json.loads(Path(self.config_file).read_text(encoding="utf-8")))
 
     def epoch_completed(self, engine: Engine) -> None:
-        """Log the epoch's metrics, the learning rate and new pictures."""
+        """Log the epoch's metrics and new pictures."""
         super().epoch_completed(engine)
-        optimizer = getattr(engine, "optimizer", None)
-        if optimizer is not None:
-            self._log_metrics({"learning_rate": optimizer.param_groups[0]["lr"]}, step=engine.state.epoch)
         for picture in sorted(self.picture_dir.glob("*.png")) if self.picture_dir else ():
             if picture not in self._logged:
                 self._logged.add(picture)
                 self.client.log_artifact(self._run_id, str(picture), "overlays")
+
+    def _log_learning_rate(self, engine: Engine) -> None:
+        """The rate the epoch is trained with: at its end a scheduler has already set the next."""
+        optimizer = getattr(engine, "optimizer", None)
+        if optimizer is not None:
+            self._log_metrics({"learning_rate": optimizer.param_groups[0]["lr"]}, step=engine.state.epoch)
 
     def _log_new_params(self, config: Mapping[str, Any]) -> None:
         """Log what the run does not have yet: a resumed run keeps the parameters it started with."""

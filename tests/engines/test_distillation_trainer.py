@@ -89,6 +89,7 @@ def test_parameters_equal_those_of_a_hand_written_loop(accumulation):
     assert not torch.equal(before["student.head.weight"], expected["student.head.weight"])
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # TorchDynamo looks at it while tracing
 def test_compiled_training_gives_the_parameters_of_the_loop():
     network, batches = make_network(), [dict(batch) for batch in make_batches()]
     expected = by_hand(copy.deepcopy(network), batches)

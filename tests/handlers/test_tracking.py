@@ -12,6 +12,9 @@ from mlflow import MlflowClient
 
 from medkd.handlers.tracking import TrackingHandler, flatten
 
+# The runs here step a scheduler without training anything.
+pytestmark = pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step")
+
 
 @pytest.fixture(scope="module")
 def uri(tmp_path_factory):
