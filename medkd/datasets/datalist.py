@@ -1,8 +1,8 @@
 """Datalists: ``{"training": […], "validation": […], "test": […]}`` of ``{"image", "label", …}``, paths relative to it.
 
-An item may also have ``weak_label`` (a sparse label of the same image), ``supervision`` (``"strong"``, ``"weak"`` or ``"none"``) and
-``patient`` (an identifier that must not occur in two sections). The optional ``"labels"`` of the datalist maps class
-numbers to names.
+An item may also have ``weak_label`` (a sparse label of the same image), ``supervision`` (``"strong"``, ``"weak"`` or
+``"none"``) and ``patient`` (an identifier that must not occur in two sections). The optional ``"labels"`` of the
+datalist maps class numbers to names.
 """
 
 from __future__ import annotations

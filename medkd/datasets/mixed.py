@@ -115,6 +115,8 @@ class MixedBatchSampler(Sampler[list[Draw]]):
         distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
         self.num_replicas = num_replicas or (torch.distributed.get_world_size() if distributed else 1)
         self.rank = rank if rank is not None else (torch.distributed.get_rank() if distributed else 0)
+        if not 0 <= self.rank < self.num_replicas:
+            raise ValueError(f"expected rank in [0, {self.num_replicas}), the number of processes, got {self.rank}")
         self.epoch_length = epoch_length or self._natural_length()
 
     def set_epoch(self, epoch: int) -> None:

@@ -22,8 +22,8 @@ class SegmentationScores:
     """Score every case of an evaluation, for every branch of the network.
 
     Sets ``engine.state.metrics["student_dice"]``, ``["student_dice_myocardium"]``, …, the means over cases. With
-    ``output_dir`` also writes ``cases.csv`` (one row per case, branch and class, with the item's ``patient`` if it has one) and ``summary.csv`` (mean, standard
-    deviation, median and number of cases). A class that is absent from prediction and label has Dice 1; HD95 is empty
+    ``output_dir`` also writes ``cases.csv`` (one row per case, branch and class, with the item's ``patient`` if it has
+    one) and ``summary.csv`` (mean, standard deviation, median and number of cases). A class that is absent from prediction and label has Dice 1; HD95 is empty
     where one of the two is absent, and such cases are counted in the summary.
 
     Args:

@@ -28,7 +28,8 @@ class TrackingHandler(MLFlowHandler):
         config_file: the executed configuration; every value in it becomes a parameter, ``train#trainer#max_epochs``
             as ``train.trainer.max_epochs``.
         tags: tags of the run; versions, git commit and the parent run (from ``MEDKD_PARENT_RUN``) are added.
-        picture_dir: a folder whose new PNG files are logged after every epoch.
+        picture_dir: a folder whose PNG files are logged after every epoch: each once, and none that is older than the
+            run, whose pictures an earlier one left there.
         kwargs: the arguments of ``monai.handlers.MLFlowHandler``. The run's name must be unique, or the run would be
             merged with an unfinished one of the same name.
     """
@@ -45,7 +46,6 @@ class TrackingHandler(MLFlowHandler):
         self.config_file = config_file
         self.tags = dict(tags or {})
         self.picture_dir = Path(picture_dir) if picture_dir else None
-        self._logged: set[Path] = set()
 
     def attach(self, engine: Engine) -> None:
         """Register with a trainer or an evaluator."""
@@ -65,10 +65,15 @@ class TrackingHandler(MLFlowHandler):
     def epoch_completed(self, engine: Engine) -> None:
         """Log the epoch's metrics and new pictures."""
         super().epoch_completed(engine)
-        for picture in sorted(self.picture_dir.glob("*.png")) if self.picture_dir else ():
-            if picture not in self._logged:
-                self._logged.add(picture)
-                self.client.log_artifact(self._run_id, str(picture), "overlays")
+        for picture in self._new_pictures() if self.picture_dir else ():
+            self.client.log_artifact(self._run_id, str(picture), "overlays")
+
+    def _new_pictures(self) -> list[Path]:
+        """This run's pictures that its store does not have; the store is asked, for a resumed run may have some."""
+        run: Any = self.cur_run
+        logged = {Path(item.path).name for item in self.client.list_artifacts(self._run_id, "overlays")}
+        pictures = sorted(self.picture_dir.glob("*.png")) if self.picture_dir else []
+        return [p for p in pictures if p.name not in logged and p.stat().st_mtime * 1000 >= run.info.start_time]
 
     def _log_learning_rate(self, engine: Engine) -> None:
         """The rate the epoch is trained with: at its end a scheduler has already set the next."""

@@ -84,12 +84,14 @@ def seed_label(
         uint8 of the shape of ``label``: classes at the seeds, ``ignore_index`` elsewhere.
 
     Raises:
-        ValueError: for an unknown method or a fraction outside (0, 1].
+        ValueError: for an unknown method, a fraction outside (0, 1] or an ignore value outside [0, 255].
     """
     if method not in GENERATORS:
         raise ValueError(f"method must be one of {sorted(GENERATORS)}, got {method!r}")
     if not 0 < fraction <= 1:
         raise ValueError(f"fraction must lie in (0, 1], got {fraction}")
+    if not 0 <= ignore_index <= 255:
+        raise ValueError(f"ignore_index must lie in [0, 255], got {ignore_index}")
     weak = np.full(label.shape, ignore_index, dtype=np.uint8)
     for depth in range(label.shape[-1]):
         section = label[..., depth]

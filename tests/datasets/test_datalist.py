@@ -209,3 +209,39 @@ def test_a_failed_write_keeps_the_old_datalist_and_leaves_nothing_else(dataset):
         write_datalist(folder / "datalist.json", {"training": [{"image": folder}]})
     assert sorted(path.name for path in folder.iterdir()) == before
     assert json.loads((folder / "datalist.json").read_text())["name"] == "tiny"
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("{half", "expected JSON, found something else (Expecting property name"),
+        ("[1, 2]", "expected sections training, validation, test, found a list"),
+        ('{"training": ["a.nii"]}', "training[0]: expected a mapping with \"image\", found 'a.nii'"),
+        ('{"test": [{"label": "b"}]}', "test[0]: expected a mapping with \"image\", found {'label': 'b'}"),
+        (
+            '{"training": [{"image": "a", "supervision": "some"}]}',
+            'training[0]: expected the supervision "strong", "weak" or "none", found \'some\'',
+        ),
+        (
+            '{"training": [{"image": "a", "supervision": "strong"}]}',
+            'training[0]: expected a "label" of the strong image a, found none',
+        ),
+    ],
+)
+def test_a_datalist_of_another_form_is_refused_with_what_it_has(tmp_path, content, problem):
+    (tmp_path / "datalist.json").write_text(content)
+    (found,) = problems_of(load_datalist, tmp_path)
+    assert found.startswith(problem)
+
+
+@pytest.mark.parametrize(("given", "strong"), [("dense", 2), ("sparse", 1), ("none", 1)])
+def test_an_item_that_does_not_say_is_strong_if_its_label_is_dense(dataset, given, strong):
+    folder, datalist = dataset
+    item = datalist["training"][1]
+    del item["supervision"], item["weak_label"]
+    if given == "sparse":
+        item["label"] = "weak/1.nii.gz"
+    elif given == "none":
+        del item["label"]
+    write_datalist(folder / "datalist.json", datalist)
+    assert check_datalist(folder)["training"]["strong"] == strong

@@ -203,3 +203,9 @@ def test_a_composed_transform_is_taken_as_it_is_and_plain_functions_are_not_cach
     for _ in range(2):
         assert dataset[Draw(0, 1)]["image"].tolist() == [4, 4, 4]
     assert calls == ["cached", "each time", "each time"]
+
+
+@pytest.mark.parametrize("rank", [-1, 2])
+def test_a_process_beyond_the_number_of_processes_is_refused(rank):
+    with pytest.raises(ValueError, match=rf"expected rank in \[0, 2\), the number of processes, got {rank}"):
+        MixedBatchSampler(make(1, 1), batch_size=2, num_replicas=2, rank=rank)

@@ -1,7 +1,9 @@
 """Tracking in a real MLflow store."""
 
 import json
+import os
 import subprocess
+import time
 
 import matplotlib.image
 import numpy as np
@@ -146,6 +148,26 @@ def test_each_picture_is_logged_once(store, tmp_path):
     found = [item.path for item in store.client.list_artifacts(store.run().info.run_id, "overlays")]
     assert sorted(found) == ["overlays/epoch_1.png", "overlays/epoch_2.png"]
     assert logged == ["epoch_1.png", "epoch_2.png"]
+
+
+def test_pictures_of_an_earlier_run_are_left_alone_and_a_resumed_run_logs_the_rest(store, tmp_path):
+    def draw(name, age=0.0):
+        matplotlib.image.imsave(tmp_path / name, np.zeros((4, 4)))
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+
+    def broken(engine, item):
+        draw(f"epoch_{engine.state.epoch}.png")
+        if engine.state.epoch == 2:
+            raise ZeroDivisionError("broken step")
+
+    draw("old.png", age=60)
+    with pytest.raises(ZeroDivisionError):
+        train(store.handler(picture_dir=str(tmp_path)), step=broken)
+    logged = []
+    resumed = store.handler(picture_dir=str(tmp_path))
+    resumed.client.log_artifact = lambda run, path, folder: logged.append(path.rsplit("/", 1)[-1])
+    train(resumed, epochs=1)
+    assert logged == ["epoch_2.png"]
 
 
 def test_a_run_that_breaks_is_marked_and_the_error_goes_on(store):

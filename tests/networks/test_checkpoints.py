@@ -57,7 +57,9 @@ def test_a_folder_is_not_a_file(network, tmp_path):
         load_model(tmp_path, network)
 
 
-@pytest.mark.parametrize("content", [b"<html>a page</html>", b"", b"PK\x03\x04 half of a zip"])
+@pytest.mark.parametrize(
+    "content", [b"<html>a page</html>", b"this is a text file\n" * 20, b"", b"PK\x03\x04 half of a zip"]
+)
 def test_a_file_that_is_not_a_checkpoint(refuse, content):
     refuse(content, "expected a PyTorch checkpoint, found another kind of file")
 
@@ -76,6 +78,12 @@ def test_a_bare_state_dict_shows_its_keys(refuse):
 
 def test_something_that_is_no_mapping_is_named_by_its_type(refuse):
     refuse([1, 2], r'expected \{"model": state_dict\}, found the keys list')
+
+
+@pytest.mark.parametrize("content", [3, {"weight": "half"}])
+def test_a_model_that_is_no_state_dict_is_named_by_its_type(refuse, content):
+    found = type(content).__name__
+    refuse({"model": content}, f'expected a state dict of tensors under "model", found {found}')
 
 
 def test_missing_weights_are_listed(refuse):

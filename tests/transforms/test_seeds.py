@@ -137,3 +137,9 @@ def test_an_unknown_method_is_refused(label):
 def test_a_fraction_out_of_range_is_refused(label, fraction):
     with pytest.raises(ValueError, match=rf"fraction must lie in \(0, 1\], got {fraction}"):
         seed_label(label, method="random", rng=np.random.default_rng(0), fraction=fraction)
+
+
+@pytest.mark.parametrize("value", [-1, 256])
+def test_an_ignore_value_that_does_not_fit_a_byte_is_refused(label, value):
+    with pytest.raises(ValueError, match=rf"ignore_index must lie in \[0, 255\], got {value}"):
+        seed_label(label, method="random", rng=np.random.default_rng(0), ignore_index=value)
