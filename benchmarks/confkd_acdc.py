@@ -2,6 +2,7 @@
 
     python benchmarks/confkd_acdc.py ACDC OUT --budget cpu    # half resolution, 600 steps: about 3 h on 2 cores
     python benchmarks/confkd_acdc.py ACDC OUT --budget gpu    # the authors' setting: 256², 600 epochs, one GPU
+    python benchmarks/confkd_acdc.py ACDC OUT --variants      # the settings among which train.yaml's were chosen, 1 seed
 
 Regimes: ``seeds`` annotates 3 % of the pixels inside each structure and no background (the authors'), ``scribbles``
 annotates background too. 3 strongly labelled patients, 3 seeds. Give ``--regime`` to run one of them, for example to
@@ -18,6 +19,15 @@ WEAK = {"seeds": "random", "scribbles": "scribble"}
 # The weak labels do not enter these two rungs: they are trained once, with the seeds.
 ONCE = ["strong_only", "full_supervision"]
 RUNGS = ["weak_only", "strong_only", "one_branch", "decoupled", "kl", "kl_entropy", "full_supervision"]
+VARIANTS = {
+    "default": [],
+    "pce_0.1": ["pce_weight=0.1"],
+    "pce_0.6": ["pce_weight=0.6"],
+    "kl_0.5": ["kl_weight=0.5"],
+    "kl_3_pce_0.1": ["kl_weight=3.0", "pce_weight=0.1"],
+    "dense_student": ["student_sees=label", "pce_weight=1.0"],
+    "dense_student_kl_weak": ["student_sees=label", "pce_weight=1.0", "kl_on=weak"],
+}
 BUDGETS = {
     "cpu": [
         "pixdim=[2,2,-1]",
@@ -41,18 +51,39 @@ def main() -> int:
     parser.add_argument("--budget", choices=BUDGETS, default="cpu")
     parser.add_argument("--regime", choices=WEAK, nargs="+", default=list(WEAK))
     parser.add_argument("--seeds", nargs="+", default=["0", "1", "2"])
+    parser.add_argument(
+        "--variants", action="store_true", help="compare settings of kl_entropy, foreground seeds, 1 seed"
+    )
     options = parser.parse_args()
+    output, settings = Path(options.output), BUDGETS[options.budget]
+    if options.variants:
+        data = prepare(options.acdc, output, "seeds")
+        for name, changes in VARIANTS.items():
+            ladder(data, output / f"variant-{name}", ["0"], ["kl_entropy"], [*settings, *changes])
+        return 0
     for regime in options.regime:
-        data = Path(options.output) / f"data-{regime}"
-        if not data.exists():
-            prepare = ["data", "acdc", options.acdc, str(data), "--weak", WEAK[regime], "--validation", "5"]
-            subprocess.run([sys.executable, "-m", "medkd.cli", *prepare], check=True)
         rungs = [rung for rung in RUNGS if regime == "seeds" or rung not in ONCE]
-        command = ["ladder", str(BUNDLE), "--dataset_dir", str(data), "--seeds", *options.seeds, "--rungs", *rungs]
-        place = Path(options.output) / f"{options.budget}-{regime}"
-        command += ["--output_dir", str(place), "--set", *BUDGETS[options.budget]]
-        subprocess.run([sys.executable, "-m", "medkd.cli", *command], check=True)
+        place = output / f"{options.budget}-{regime}"
+        ladder(prepare(options.acdc, output, regime), place, options.seeds, rungs, settings)
     return 0
+
+
+def prepare(acdc: str, output: Path, regime: str) -> Path:
+    """The prepared dataset of a regime, made if it is not there yet."""
+    data = output / f"data-{regime}"
+    if not data.exists():
+        medkd("data", "acdc", acdc, str(data), "--weak", WEAK[regime], "--validation", "5")
+    return data
+
+
+def ladder(data: Path, place: Path, seeds: list[str], rungs: list[str], settings: list[str]) -> None:
+    """Run the rungs, or go on with them."""
+    where = ("--dataset_dir", str(data), "--output_dir", str(place))
+    medkd("ladder", str(BUNDLE), *where, "--seeds", *seeds, "--rungs", *rungs, "--set", *settings)
+
+
+def medkd(*arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", "medkd.cli", *arguments], check=True)
 
 
 if __name__ == "__main__":

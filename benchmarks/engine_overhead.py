@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import torch
-from ignite.engine import Events
+from ignite.engine import Engine, Events
 from monai.engines import PrepareBatchExtraInput
 
 from medkd.engines import DistillationTrainer
@@ -27,6 +27,7 @@ from medkd.losses import ConfKDLoss
 from medkd.networks import DualBranchOutput, DualBranchUNet
 
 CLASSES, STRONG, WEAK = 4, 2, 10
+MEMORY_STEPS = 6
 Step = Callable[[], None]
 
 
@@ -78,10 +79,14 @@ def engine(data: dict[str, torch.Tensor], steps: int) -> Step:
 
 def _run_stepwise(trainer: DistillationTrainer) -> Iterator[None]:
     """Run the engine so that each ``next`` is one iteration: ignite resumes where a handler interrupted it."""
-    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: engine.interrupt())
+    trainer.add_event_handler(Events.ITERATION_COMPLETED(event_filter=_not_the_last), lambda engine: engine.interrupt())
     while True:
         trainer.run()
         yield
+
+
+def _not_the_last(engine: Engine, iteration: int) -> bool:
+    return iteration < engine.state.epoch_length
 
 
 def released(data: dict[str, torch.Tensor]) -> Step:
@@ -117,8 +122,8 @@ def ratio(first: Step, second: Step, steps: int) -> tuple[float, float, float]:
 
 def peak(make: str, size: int, queue: "multiprocessing.Queue[int]") -> None:
     data = batch(size)
-    step = engine(data, 8) if make == "engine" else plain_loop(data)
-    for _ in range(6):
+    step = engine(data, MEMORY_STEPS) if make == "engine" else plain_loop(data)
+    for _ in range(MEMORY_STEPS):
         step()
     queue.put(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 

@@ -52,7 +52,7 @@ def run_demo(method: str = "confkd", *, bundles: str | Path = "bundles", output_
     print(
         f"MLflow UI: {Path(sys.executable).parent / 'mlflow'} ui --backend-store-uri sqlite:///{root / 'ladder' / 'mlruns.db'}"
     )
-    print("           then open http://127.0.0.1:5000 (the ladder's run holds its rungs as children)")
+    print("           then open http://127.0.0.1:5000, Model training (the ladder's run holds its rungs as children)")
     print(f"Done in {time.monotonic() - started:.0f} s.")
 
 

@@ -33,7 +33,7 @@ def save_overlay(path: str | Path, rows: Mapping[str, tuple[NDArray[Any], Mappin
 
 
 def overlay_figure(rows: Mapping[str, tuple[NDArray[Any], Mapping[str, NDArray[Any]]]]) -> Any:
-    """The matplotlib figure of :func:`save_overlay`."""
+    """The matplotlib figure of ``save_overlay``."""
     from matplotlib.colors import ListedColormap
     from matplotlib.figure import Figure
 

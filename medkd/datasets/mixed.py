@@ -23,7 +23,7 @@ class Draw(NamedTuple):
 
 
 class MixedSupervisionDataset(CacheDataset):
-    """``CacheDataset`` whose random transforms are seeded by the :class:`Draw` that asks for an item.
+    """``CacheDataset`` whose random transforms are seeded by the ``Draw`` that asks for an item.
 
     What an item looks like then depends on nothing but the draw: not on the number of worker processes, and not on
     what was loaded before, so that a training that was killed goes on exactly where it was. The arguments are those of
@@ -41,7 +41,7 @@ class MixedSupervisionDataset(CacheDataset):
         return [bool(self._cached(index)["strong"]) for index in range(len(self))]
 
     def __getitem__(self, draw: Any) -> Any:
-        """The item of a :class:`Draw`, or of an index (with whatever state the transforms are in)."""
+        """The item of a ``Draw``, or of an index (with whatever state the transforms are in)."""
         if not isinstance(draw, Draw):
             return super().__getitem__(draw)
         if isinstance(self.transform, Randomizable):
@@ -79,7 +79,7 @@ class MixedBatchSampler(Sampler[list[Draw]]):
     and ``strong_fraction=0``) the batch is filled from the group that there is.
 
     Args:
-        dataset: has ``strong``, a flag per image; see :class:`MixedSupervisionDataset`.
+        dataset: has ``strong``, a flag per image; see ``MixedSupervisionDataset``.
         batch_size: images per batch and process; >= 1.
         strong_fraction: share of strong images in a batch, in [0, 1]; at least one if it is above 0.
         epoch_length: batches per epoch; by default as many as the larger group fills.

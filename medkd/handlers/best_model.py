@@ -60,5 +60,5 @@ class ModelLoader:
         engine.add_event_handler(Events.STARTED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """Load; see :func:`medkd.networks.checkpoints.load_model`."""
+        """Load; see ``medkd.networks.checkpoints.load_model``."""
         load_model(self.path, getattr(self.network, "module", self.network))

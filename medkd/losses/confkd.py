@@ -18,26 +18,25 @@ Images = Literal["strong", "weak", "all"]
 
 # The weights of the paper variant win the ladder on ACDC (docs/methods/confkd.md); those of the released variant are
 # the authors' and belong to the released arithmetic, whose KL never exceeds 0.06.
-_WEIGHTS = {"paper": (1.0, 1.0, 1.0, 0.1), "released": (1.0, 0.1, 50.0, 1.0)}
+_WEIGHTS = {"paper": (1.0, 0.3, 1.0, 0.1), "released": (1.0, 0.1, 50.0, 1.0)}
 
 
 class ConfKDLoss(nn.Module):
-    r"""The four terms of ConfKD on the outputs of a dual-branch network.
+    """The four terms of ConfKD on the outputs of a dual-branch network.
 
     With ``p_t``, ``p_s`` the softmax of the teacher's and the student's logits, S the densely annotated images and
     W the others,
 
-    .. math::
-        L = \lambda_{ce} L_{ce}(p_t, S) + \lambda_w L_{pce}(p_s, S \cup W) + \lambda_{kl} L_{kl} + \lambda_{ent} L_{ent}
+        L = λ_ce · L_ce(p_t, S) + λ_pce · L_pce(p_s, S ∪ W) + λ_kl · L_kl + λ_ent · L_ent
 
     * ``ce``: mean cross-entropy of the teacher over the annotated pixels of S;
     * ``pce``: mean cross-entropy of the student over the annotated pixels of all images ("partial" cross-entropy);
-    * ``kl``: mean over pixels of :math:`T^2 \mathrm{KL}(p_t \| p_s)`, teacher detached;
+    * ``kl``: mean over pixels of ``T² KL(p_t ‖ p_s)``, teacher detached;
     * ``entropy``: mean over pixels of the entropy of ``p_s``.
 
     Args:
         variant: ``"paper"`` is the method with the defects of its code repaired; ``"released"`` is exactly what the
-            released code computes (two classes only; see :mod:`medkd.losses.confkd_released`).
+            released code computes (two classes only; see ``medkd.losses.confkd_released``).
         ce_weight: weight of ``ce``; every weight is >= 0 and ``None`` means the variant's default.
         pce_weight: weight of ``pce``.
         kl_weight: weight of ``kl``.

@@ -29,9 +29,9 @@ def log_softmax(logits: Tensor, *, temperature: float = 1.0, dim: int = 1) -> Te
 
 
 def kl_divergence(teacher: Tensor, student: Tensor, *, temperature: float = 1.0, dim: int = 1) -> Tensor:
-    r"""Distillation divergence :math:`T^2\,\mathrm{KL}(p_t \| p_s)` between two sets of logits, per position.
+    """Distillation divergence ``T² KL(p_t ‖ p_s)`` between two sets of logits, per position.
 
-    :math:`p = \mathrm{softmax}(z / T)`; the factor :math:`T^2` keeps the gradient's size independent of T
+    ``p = softmax(z / T)``; the factor ``T²`` keeps the gradient's size independent of T
     (Hinton et al., arXiv 1503.02531, section 2.1). Gradients flow to both arguments: detach the teacher where it
     must not learn.
 
@@ -56,7 +56,7 @@ def kl_divergence(teacher: Tensor, student: Tensor, *, temperature: float = 1.0,
 
 
 def entropy(logits: Tensor, *, dim: int = 1) -> Tensor:
-    r"""Shannon entropy :math:`-\sum_k p_k \log p_k` of ``softmax(logits)`` in nats, per position.
+    """Shannon entropy ``-Σ_k p_k log p_k`` of ``softmax(logits)`` in nats, per position.
 
     Args:
         logits: e.g. ``[B, K, *spatial]``.

@@ -22,7 +22,7 @@ class DualBranch(nn.Module):
         teacher: maps what the encoder returns to logits ``[B, K, *spatial]``; learns from the strong images.
         student: of the same kind; the branch that is deployed.
 
-    In training mode ``forward(x, strong)`` returns :class:`DualBranchOutput`, in eval mode the student's logits alone.
+    In training mode ``forward(x, strong)`` returns ``DualBranchOutput``, in eval mode the student's logits alone.
     Each decoder runs once, and the teacher's only on the images whose output is used.
 
     Example:
@@ -55,7 +55,7 @@ class DualBranch(nn.Module):
 
     @torch.jit.unused
     def outputs(self, x: Tensor, strong: Tensor | None = None) -> DualBranchOutput:
-        """Logits of both branches whatever the mode; the arguments are those of :meth:`forward`."""
+        """Logits of both branches whatever the mode; the arguments are those of ``forward``."""
         features = self.encoder(x)
         student = self.student(features)
         if strong is not None and not bool(strong.any()):  # normalisation layers refuse an empty batch
