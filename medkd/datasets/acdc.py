@@ -26,6 +26,7 @@ CLASSES = {
     "lv": {0: "background", 1: "left ventricle"},
 }
 _SCRIBBLE_UNANNOTATED = 4
+_FOLDS = 5
 Weak = Literal["scribble", "erosion", "random", "ellipse", "none"]
 
 
@@ -50,7 +51,7 @@ def prepare_acdc(
         strong: number of training patients whose full masks are used.
         weak: what is annotated on the other patients: scribbles, seeds made from the masks, or nothing.
         classes: all four classes, or the left ventricle alone (as in the ConfKD paper).
-        fold: 0 to 4 (as many folds as the patients give); the test patients are the fold-th block of 20.
+        fold: 0 to 4; the test patients are every fifth one, counted from the fold.
         seed: of the choice of strong and validation patients and of the seeds.
         seed_fraction: share of each structure that a seed label annotates.
         validation: number of validation patients.
@@ -92,17 +93,19 @@ def prepare_acdc(
 def split_patients(
     patients: Sequence[str], *, strong: int, fold: int, seed: int, validation: int = 10
 ) -> dict[str, list[str]]:
-    """Split by patient: blocks of 20 in order are the test folds; strong and validation patients are drawn.
+    """Split by patient: every fifth is tested on; strong and validation patients are drawn from the others.
+
+    ACDC is ordered by disease, 20 patients each. Every fifth patient gives a test set with all of them; a block of
+    consecutive patients, as in WSL4MIS, is one disease alone.
 
     Raises:
         ValueError: if a number does not fit the patients there are.
     """
     patients = sorted(patients)
-    size = min(20, max(1, len(patients) // 5))
-    folds = len(patients) // size
+    folds = min(_FOLDS, len(patients))
     if not 0 <= fold < folds:
         raise ValueError(f"fold must lie in [0, {folds}) with {len(patients)} patients, got {fold}")
-    test = patients[fold * size : (fold + 1) * size]
+    test = patients[fold::folds]
     rest = [patient for patient in patients if patient not in test]
     if strong < 1 or validation < 0 or strong + validation > len(rest):
         raise ValueError(
