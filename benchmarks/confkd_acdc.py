@@ -14,6 +14,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from mlflow import MlflowClient
+
 BUNDLE = Path(__file__).resolve().parents[1] / "bundles" / "confkd_cardiac_mri_segmentation"
 WEAK = {"seeds": "random", "scribbles": "scribble"}
 # The weak labels do not enter these two rungs: they are trained once, with the seeds.
@@ -59,7 +61,9 @@ def main() -> int:
     if options.variants:
         data = prepare(options.acdc, output, "seeds")
         for name, changes in VARIANTS.items():
-            ladder(data, output / f"variant-{name}", ["0"], ["kl_entropy"], [*settings, *changes])
+            place = output / f"variant-{name}"
+            ladder(data, place, ["0"], ["kl_entropy"], [*settings, *changes])
+            print(f"{name}: best validation Dice of the student {validation_dice(place):.3f}")
         return 0
     for regime in options.regime:
         rungs = [rung for rung in RUNGS if regime == "seeds" or rung not in ONCE]
@@ -80,6 +84,14 @@ def ladder(data: Path, place: Path, seeds: list[str], rungs: list[str], settings
     """Run the rungs, or go on with them."""
     where = ("--dataset_dir", str(data), "--output_dir", str(place))
     medkd("ladder", str(BUNDLE), *where, "--seeds", *seeds, "--rungs", *rungs, "--set", *settings)
+
+
+def validation_dice(place: Path) -> float:
+    """What settings are chosen by: never the test patients, whom the ladder's table scores."""
+    client = MlflowClient(tracking_uri=f"sqlite:///{(place / 'mlruns.db').resolve()}")
+    runs = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+    trained = [run.info.run_id for run in runs if run.info.run_name.startswith("kl_entropy-")]
+    return max(point.value for run_id in trained for point in client.get_metric_history(run_id, "val_mean_dice"))
 
 
 def medkd(*arguments: str) -> None:

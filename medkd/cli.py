@@ -148,13 +148,21 @@ def _overrides(ladder: Any, pairs: Sequence[str]) -> dict[str, Any]:
     from medkd.runs import unknown_keys
 
     malformed = [pair for pair in pairs if "=" not in pair]
-    overrides = {key: yaml.safe_load(value) for key, _, value in (pair.partition("=") for pair in pairs)}
+    overrides = {key: _value(yaml.safe_load(value)) for key, _, value in (pair.partition("=") for pair in pairs)}
     train = ladder.bundle / "configs" / "train.yaml"
     problems = [f"expected KEY=VALUE, got {pair!r}" for pair in malformed]
     problems += unknown_keys(overrides, ConfigParser.load_config_file(train)) if not malformed else []
     if problems:
         raise ValueError(f"--set: {'; '.join(problems)} ({train})")
     return overrides
+
+
+def _value(value: Any) -> Any:
+    """YAML takes ``1e-3`` for a string, because it has no point."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 def _overlay(options: argparse.Namespace) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import os
 import sys
 import time
 import uuid
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+from medkd.files import atomic_path
 
 __all__ = ["check_command_line", "is_true", "run_name", "unknown_keys"]
 
@@ -31,8 +34,9 @@ def run_name(state_dir: str, *, prefix: str, resume: bool = False) -> str:
     if resume and kept.is_file():
         return kept.read_text(encoding="utf-8").strip()
     name = f"{prefix}-{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    kept.write_text(name + "\n", encoding="utf-8")
+    if int(os.environ.get("RANK", "0")) == 0:  # the other processes of a training do not track it
+        with atomic_path(kept) as partial:
+            partial.write_text(name + "\n", encoding="utf-8")
     return name
 
 
@@ -68,9 +72,21 @@ def check_command_line(arguments: Sequence[str] | None = None) -> None:
     if not files[0]:
         return
     config = ConfigParser.load_config_files(files)
+    config = {**_tracking_settings(options.get("tracking", "")), **config}
     problems = unknown_keys((key for key in options if key not in _RUN_ARGUMENTS), config)
     if problems:
         raise ValueError(f"{', '.join(files)}: " + "; ".join(problems))
+
+
+def _tracking_settings(tracking: str) -> dict[str, Any]:
+    """The keys that MONAI adds to the configuration from ``--tracking``: a file's, or its own."""
+    from monai.bundle import ConfigParser
+    from monai.bundle.utils import DEFAULT_EXP_MGMT_SETTINGS
+
+    if not tracking:
+        return {}
+    settings: Any = DEFAULT_EXP_MGMT_SETTINGS.get(tracking) or ConfigParser.load_config_file(tracking)
+    return dict(settings["configs"])
 
 
 def unknown_keys(keys: Iterable[str], config: Any) -> list[str]:

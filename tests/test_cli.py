@@ -9,7 +9,8 @@ import pytest
 from matplotlib.image import imread
 
 import medkd
-from medkd.cli import main
+from medkd.cli import _overrides, main
+from medkd.ladder import load_ladder
 
 TINY = ["--strong", "1", "--weak", "1", "--validation", "1", "--test", "1", "--size", "48", "--slices", "2"]
 
@@ -102,6 +103,12 @@ def test_wrong_overrides_of_a_ladder_are_refused(bundle, tmp_path, capsys, pairs
     arguments = ["ladder", str(bundle), "--dataset_dir", str(tmp_path), "--set", *pairs]
     assert_fails(capsys, arguments, message, str(bundle / "configs" / "train.yaml"))
     assert not (bundle / "ladder").exists()
+
+
+def test_overrides_are_values_of_yaml_and_numbers_without_a_point_too(bundle):
+    found = _overrides(load_ladder(bundle), ["max_epochs=1e-3", "seed=[1, -1]"])
+    assert found == {"max_epochs": 0.001, "seed": [1, -1]}
+    assert _overrides(load_ladder(bundle), ["seed=weak_label"]) == {"seed": "weak_label"}
 
 
 def test_an_unknown_rung_is_refused(bundle, tmp_path, capsys):

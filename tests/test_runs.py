@@ -123,7 +123,23 @@ def test_a_key_of_any_of_several_files_is_known(configs):
 
 def test_right_overrides_and_arguments_of_monai_itself_pass(configs):
     line = [PROGRAM, "run", "initialise", "--config_file", str(configs / "train.yaml"), "--max_epochs", "3"]
-    check_command_line([*line, "--train#trainer#amp", "false", "--meta_file", "m.json", "--tracking=t.yaml"])
+    check_command_line([*line, "--train#trainer#amp", "false", "--meta_file", "m.json", "--tracking=mlflow"])
+
+
+@pytest.mark.parametrize(("tracking", "key"), [("mlflow", "experiment_name"), ("file", "picture_size")])
+def test_the_keys_of_the_tracking_settings_are_known(configs, tracking, key):
+    (configs / "tracking.yaml").write_text("configs: {picture_size: 3}")
+    line = [PROGRAM, "run", "--config_file", str(configs / "train.yaml"), f"--{key}", "4"]
+    check_command_line([*line, "--tracking", str(configs / "tracking.yaml") if tracking == "file" else tracking])
+    with pytest.raises(ValueError, match=f"unknown key '{key}'"):
+        check_command_line(line)
+
+
+@pytest.mark.parametrize(("rank", "written"), [("0", True), ("1", False)])
+def test_only_the_first_process_keeps_the_name(tmp_path, monkeypatch, rank, written):
+    monkeypatch.setenv("RANK", rank)
+    run_name(str(tmp_path / "state"), prefix="x")
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == (["run_name.txt"] if written else [])
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,13 @@ def prepare_acdc(
             ]
         # Relative paths hold for the final folder, which has the same parent as the partial one.
         write_datalist(partial / "datalist.json", datalist)
-        return check_datalist(partial, progress=progress)
+        try:
+            sections = check_datalist(partial, progress=progress)
+        except DatalistError as error:
+            raise DatalistError(source, [*build.problems, *error.problems]) from None
+        if build.problems:
+            raise DatalistError(source, build.problems)
+        return sections
 
 
 def split_patients(
@@ -127,13 +133,14 @@ class _ItemBuilder:
     def __init__(self, final: Path, partial: Path, weak: Weak, classes: str, seed: int, fraction: float) -> None:
         self.final, self.partial = final, partial
         self.weak, self.classes, self.seed, self.fraction = weak, classes, seed, fraction
+        self.problems: list[str] = []
 
     def __call__(self, patient: str, frame: Path, training: bool, strong: bool) -> dict[str, Any]:
         stem = frame.name.removesuffix(".nii.gz")
         truth = frame.with_name(f"{stem}_gt.nii.gz")
         item: dict[str, Any] = {"image": self._relative(frame), "label": self._relative(truth), "patient": patient}
         if self.classes == "lv":
-            item["label"] = self._write(f"labels/{stem}.nii.gz", truth, lambda label: (label == 3).astype(np.uint8))
+            item["label"] = self._write(f"labels/{stem}.nii.gz", truth, _left_ventricle)
         if training:
             item["supervision"] = "strong" if strong else "none" if self.weak == "none" else "weak"
             if self.weak != "none":
@@ -148,18 +155,25 @@ class _ItemBuilder:
         rng = np.random.default_rng([self.seed, number])
 
         def seeds(label: NDArray[np.uint8]) -> NDArray[np.uint8]:
-            label = (label == 3).astype(np.uint8) if self.classes == "lv" else label
+            label = _left_ventricle(label) if self.classes == "lv" else label
             return seed_label(label, method=self.weak, rng=rng, fraction=self.fraction)
 
         return self._write(name, truth, seeds)
 
     def _scribble(self, label: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        values = (label == 3).astype(np.uint8) if self.classes == "lv" else label
+        values = _left_ventricle(label) if self.classes == "lv" else label
         return np.where(label == _SCRIBBLE_UNANNOTATED, 255, values).astype(np.uint8)
 
     def _write(self, name: str, source: Path, change: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]) -> str:
-        image = nib.nifti1.load(source)
-        changed = change(np.asarray(image.dataobj).astype(np.uint8))
+        try:
+            image = nib.nifti1.load(source)
+            values = np.asarray(image.dataobj)
+        except Exception:  # noqa: BLE001 - whatever the reader raises: the check of the datalist reads it again and says so
+            return self._relative(source)
+        strange = np.setdiff1d(values, [*CLASSES["all"], _SCRIBBLE_UNANNOTATED])
+        if strange.size:
+            self.problems.append(f"{source}: expected the labels of ACDC, found {strange[:5].tolist()}")
+        changed = change(values.astype(np.uint8))
         target = self.partial / name
         target.parent.mkdir(exist_ok=True)
         header = image.header.copy()
@@ -169,6 +183,10 @@ class _ItemBuilder:
 
     def _relative(self, path: Path) -> str:
         return os.path.relpath(path, self.final)
+
+
+def _left_ventricle(label: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.asarray(label == 3, dtype=np.uint8)
 
 
 def _frames(folder: Path) -> list[Path]:

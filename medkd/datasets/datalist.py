@@ -30,20 +30,28 @@ class DatalistError(ValueError):
         super().__init__(f"{source}: {len(self.problems)} problem(s)\n{lines}")
 
 
-def load_datalist(dataset_dir: str | Path, section: str | None = None, *, name: str = "datalist.json") -> Any:
+def load_datalist(
+    dataset_dir: str | Path,
+    section: str | None = None,
+    *,
+    name: str = "datalist.json",
+    class_names: Sequence[str] | None = None,
+) -> Any:
     """Read a datalist with its paths made absolute.
 
     Args:
         dataset_dir: the folder of the datalist, or the datalist itself.
         section: ``"training"``, ``"validation"`` or ``"test"`` for the items of one section; ``None`` for all of it.
         name: the file's name in ``dataset_dir``.
+        class_names: names of the classes from 1 on that the datalist's ``"labels"``, if it has them, must have.
 
     Returns:
         A list of items, or the whole mapping if ``section`` is ``None``.
 
     Raises:
         FileNotFoundError: if there is no datalist, with the command that makes one.
-        DatalistError: if a section is absent, a file is missing, or a patient is in two sections.
+        DatalistError: if a section is absent, a file is missing, a patient or an image is in two sections, or the
+            classes are others.
     """
     path = Path(dataset_dir)
     path = path / name if path.suffix != ".json" else path
@@ -55,7 +63,8 @@ def load_datalist(dataset_dir: str | Path, section: str | None = None, *, name: 
     content = _parsed(path)
     datalist = {key: content[key] for key in content if key not in SECTIONS}
     datalist |= {key: [_absolute(item, path.parent) for item in content.get(key, [])] for key in SECTIONS}
-    problems = [*_missing_files(datalist), *_shared_patients(datalist)]
+    problems = [*_missing_files(datalist), *_shared(datalist, "patient"), *_shared(datalist, "image")]
+    problems += _other_classes(datalist, class_names)
     if section is not None and not datalist.get(section):
         problems.append(f'"{section}": expected items in this section, found none')
     if problems:
@@ -71,20 +80,35 @@ def _parsed(path: Path) -> dict[str, Any]:
         raise DatalistError(path, [f"expected JSON, found something else ({error})"]) from error
     if not isinstance(content, dict):
         raise DatalistError(path, [f"expected sections {', '.join(SECTIONS)}, found a {type(content).__name__}"])
-    problems = []
-    for section in SECTIONS:
-        for number, item in enumerate(content.get(section, [])):
-            name = f"{section}[{number}]"
-            told = item.get("supervision") if isinstance(item, dict) else None
-            if not isinstance(item, dict) or "image" not in item:
-                problems.append(f'{name}: expected a mapping with "image", found {item!r}')
-            elif told not in {None, "strong", "weak", "none"}:
-                problems.append(f'{name}: expected the supervision "strong", "weak" or "none", found {told!r}')
-            elif told == "strong" and "label" not in item:
-                problems.append(f'{name}: expected a "label" of the strong image {item["image"]}, found none')
+    problems = [
+        f'"{section}": expected a list of items, found {content[section]!r}'
+        for section in SECTIONS
+        if not isinstance(content.get(section, []), list)
+    ]
+    labels = content.get("labels", {})
+    if not isinstance(labels, dict) or not all(str(key).isdigit() for key in labels):
+        problems.append(f'"labels": expected names by class number ({{"0": "background", …}}), found {labels!r}')
+    if not problems:
+        items = [(f"{section}[{n}]", item) for section in SECTIONS for n, item in enumerate(content.get(section, []))]
+        problems = [problem for name, item in items if (problem := _form_problem(name, item))]
     if problems:
         raise DatalistError(path, problems)
     return content
+
+
+def _form_problem(name: str, item: Any) -> str | None:
+    """What is wrong with an item before its files are looked at, or ``None``."""
+    if not isinstance(item, dict) or "image" not in item:
+        return f'{name}: expected a mapping with "image", found {item!r}'
+    for key in _PATHS:
+        if key in item and not isinstance(item[key], str):
+            return f'{name}: expected a path as "{key}", found {item[key]!r}'
+    told = item.get("supervision")
+    if told not in {None, "strong", "weak", "none"}:
+        return f'{name}: expected the supervision "strong", "weak" or "none", found {told!r}'
+    if "label" not in item and (told == "strong" or not name.startswith("training")):
+        return f'{name}: expected a "label" of {item["image"]}, found none'
+    return None
 
 
 def write_datalist(path: str | Path, datalist: Mapping[str, Any]) -> None:
@@ -119,6 +143,12 @@ def check_datalist(
         problem
         for item in tqdm(items, desc="checking", disable=not progress)
         for problem in _item_problems(item, classes, unannotated_values)
+    ]
+    problems += [
+        f'{item["label"]}: expected a full label in "{section}", found pixels that are not annotated'
+        for section in ("validation", "test")
+        for item in datalist[section]
+        if item.get("dense") is False
     ]
     if not any(item.get("supervision", "strong") == "strong" for item in datalist["training"]):
         problems.append('"training": expected at least one strong (fully annotated) image, found none')
@@ -160,10 +190,10 @@ def _item_problems(item: Item, classes: Sequence[int], ignore: Sequence[int]) ->
     for key in ("label", "weak_label"):
         if loaded.get(key) is not None:
             yield from label_problems(loaded[key], image, classes, ignore)
-    if "supervision" not in item:
-        label = loaded.get("label")
-        dense = label is not None and not any(bool((label == value).any()) for value in ignore)
-        item["supervision"] = "strong" if dense else "weak"
+    label = loaded.get("label")
+    if label is not None:
+        item["dense"] = not any(bool((label == value).any()) for value in ignore)
+    item.setdefault("supervision", "strong" if item.get("dense") else "weak")
 
 
 def _classes(datalist: Mapping[str, Any]) -> list[int]:
@@ -180,14 +210,24 @@ def _missing_files(datalist: Mapping[str, Any]) -> list[str]:
     return [f"{path}: expected a file, found nothing there" for path in paths if not Path(path).exists()]
 
 
-def _shared_patients(datalist: Mapping[str, Any]) -> list[str]:
-    """Patients (or images, where no patient is named) that occur in two sections."""
+def _shared(datalist: Mapping[str, Any], key: str) -> list[str]:
+    """Patients or images that occur in two sections."""
     seen: dict[str, set[str]] = {}
     for section in SECTIONS:
         for item in datalist[section]:
-            seen.setdefault(str(item.get("patient", item["image"])), set()).add(section)
+            if key in item:
+                seen.setdefault(str(item[key]), set()).add(section)
     return [
-        f"patient {patient}: expected in one section, found in {' and '.join(sorted(sections))}"
-        for patient, sections in seen.items()
+        f"{key} {value}: expected in one section, found in {' and '.join(sorted(sections))}"
+        for value, sections in seen.items()
         if len(sections) > 1
     ]
+
+
+def _other_classes(datalist: Mapping[str, Any], class_names: Sequence[str] | None) -> list[str]:
+    """A class that does not occur scores a perfect Dice: the configuration's classes must be the data's."""
+    labels = {int(number): str(title) for number, title in datalist.get("labels", {}).items()}
+    found = [title for number, title in sorted(labels.items()) if number > 0]
+    if class_names is None or not labels or found == list(class_names):
+        return []
+    return [f'"labels": expected the classes {list(class_names)} of the configuration, found {found}; set class_names']

@@ -74,21 +74,24 @@ def _is_random(transform: Any) -> bool:
 class MixedBatchSampler(Sampler[list[Draw]]):
     """Batches with a set number of strong and weak images, however many there are of either.
 
-    An epoch goes once through the larger group; the other is gone through again and again, in a new order each time.
-    One strong image and a batch of 8 is fine: it is drawn again with other seeds. With no weak image (or no strong one
-    and ``strong_fraction=0``) the batch is filled from the group that there is.
+    An epoch has as many batches as all images fill, whatever the fraction, so that trainings with different fractions
+    take equally many steps. Each group is gone through again and again, in a new order each time. One strong image and
+    a batch of 8 is fine: it is drawn again with other seeds. With no weak image (or no strong one and
+    ``strong_fraction=0``) the batch is filled from the group that there is.
 
     Args:
         dataset: has ``strong``, a flag per image; see ``MixedSupervisionDataset``.
         batch_size: images per batch and process; >= 1.
-        strong_fraction: share of strong images in a batch, in [0, 1]; at least one if it is above 0.
-        epoch_length: batches per epoch; by default as many as the larger group fills.
+        strong_fraction: share of strong images in a batch, in [0, 1]; strictly between 0 and 1 at least one image of
+            either group is in every batch.
+        epoch_length: batches per epoch; by default as many as all images fill.
         seed: of the order and of every image's random transforms.
         num_replicas: number of processes that share an epoch; by default those of ``torch.distributed``.
         rank: this process's number; every process's batches have the same numbers of strong and weak images.
 
     Raises:
-        ValueError: for an option out of range, an empty dataset, or no strong image where some are asked for.
+        ValueError: for an option out of range, an empty dataset, no strong image where some are asked for, or a batch
+            too small for both groups.
     """
 
     def __init__(
@@ -140,8 +143,7 @@ class MixedBatchSampler(Sampler[list[Draw]]):
             yield [Draw(index, int(seed)) for index, seed in zip(chosen, seeds[batch], strict=True)]
 
     def _natural_length(self) -> int:
-        groups = ((self.strong, self.num_strong), (self.weak, self.batch_size - self.num_strong))
-        return max(-(-len(group) // (n * self.num_replicas)) for group, n in groups if n)
+        return -(-(len(self.strong) + len(self.weak)) // (self.batch_size * self.num_replicas))
 
     def _order(self, group: list[int], count: int, stream: int) -> list[int]:
         """``count`` images of a group for this process: shuffled passes over it, dealt to the processes in turn."""
@@ -166,5 +168,10 @@ def _strong_per_batch(num_strong: int, num_weak: int, batch_size: int, fraction:
         )
     if num_weak == 0:
         return batch_size
-    wanted = round(fraction * batch_size)
-    return max(1, wanted) if fraction > 0 else 0
+    if fraction in {0.0, 1.0}:
+        return round(fraction * batch_size)
+    if batch_size < 2:
+        raise ValueError(
+            f"expected batch_size >= 2 for strong and weak images in a batch ({fraction=}), got {batch_size}"
+        )
+    return min(max(1, round(fraction * batch_size)), batch_size - 1)

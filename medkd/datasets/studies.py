@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-__all__ = ["find_studies"]
+__all__ = ["find_studies", "output_name"]
 
 
 def find_studies(path: str | Path) -> list[dict[str, str]]:
@@ -18,6 +21,7 @@ def find_studies(path: str | Path) -> list[dict[str, str]]:
 
     Raises:
         FileNotFoundError: if the path does not exist or holds no image.
+        ValueError: if two images would give results of one name.
     """
     path = Path(path)
     if not path.exists():
@@ -27,7 +31,23 @@ def find_studies(path: str | Path) -> list[dict[str, str]]:
     found = [path] if path.is_file() else _inside(path)
     if not found:
         raise FileNotFoundError(f"{path}: expected .nii, .nii.gz or DICOM files, found none")
+    names = Counter(_stem(image) for image in found)
+    twice = [str(image) for image in found if names[_stem(image)] > 1]
+    if twice:
+        raise ValueError(f"{path}: expected studies of different names, or one result would replace another: {twice}")
     return [{"image": str(image)} for image in found]
+
+
+def output_name(meta: Mapping[str, Any], saver: Any = None) -> dict[str, Any]:
+    """``output_name_formatter`` of MONAI's ``SaveImage``: the study's own name.
+
+    MONAI's formatter takes what follows the last point for an extension, and folders of DICOM are often named by UID.
+    """
+    return {"subject": _stem(Path(str(meta["filename_or_obj"]))) + ".nii", "idx": None}
+
+
+def _stem(image: Path) -> str:
+    return image.name.removesuffix(".gz").removesuffix(".nii")
 
 
 def _inside(folder: Path) -> list[Path]:

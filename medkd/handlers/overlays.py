@@ -54,7 +54,8 @@ class Overlays:
             }
             # The network's input is resampled and normalised; a reader wants to see the image itself.
             title = f"{len(self._rows) + 1}: {Path(path).name.split('.')[0]}"  # two cases may have one file name
-            self._rows[title] = (np.asarray(self._load(path)), masks)
+            image = np.asarray(self._load(path))
+            self._rows[title] = (image.reshape(next(iter(masks.values())).shape), masks)  # some files have empty axes
 
     def _save(self, engine: Engine) -> None:
         if self._rows:

@@ -34,7 +34,8 @@ class TrainingState:
         keep: number of saves to keep, >= 1.
 
     Raises:
-        RuntimeError: when training starts with ``resume``, if a save does not fit the objects.
+        RuntimeError: when training starts with ``resume``, if a save does not fit the objects, or is that of a training
+            of another length: the schedules of the learning rate and of the loss weights depend on it.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class TrainingState:
         if getattr(engine.state, "rank", 0) > 0:
             return
         state = {name: _module(item).state_dict() for name, item in self.objects.items()}
+        state["max_epochs"] = int(engine.state.max_epochs)
         state["engines"] = {name: _progress(e) for name, e in {"trainer": engine, **self.evaluators}.items()}
         if engine.scaler is not None:
             state["scaler"] = engine.scaler.state_dict()
@@ -88,6 +90,12 @@ class TrainingState:
             _logger.info("Nothing to resume in %s; training starts from the beginning.", self.save_dir)
             return
         state = torch.load(path, map_location=engine.state.device, weights_only=True)
+        found, wanted = state.get("max_epochs"), engine.state.max_epochs
+        if found != wanted:
+            raise RuntimeError(
+                f"{path}: expected the state of a training of {wanted} epochs, found one of {found}; go on with "
+                f"max_epochs {found}, or start anew from its best student"
+            )
         try:
             for name, item in self.objects.items():
                 _module(item).load_state_dict(state[name])

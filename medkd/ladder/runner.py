@@ -14,7 +14,8 @@ from typing import Any
 
 import pandas as pd
 
-from medkd.files import atomic_path
+from medkd.datasets.datalist import load_datalist
+from medkd.files import atomic_path, sha256
 from medkd.ladder.mlflow_parent import ParentRun, start
 from medkd.ladder.plan import Ladder
 from medkd.ladder.table import cell_dir, collect, rung_table, write_tables
@@ -56,7 +57,8 @@ def run_ladder(
 
     root = Path(output_dir).resolve()
     shared = {**(overrides or {}), "dataset_dir": str(Path(dataset_dir).resolve())}
-    _claim(root, {"bundle": ladder.bundle.name, "overrides": shared})
+    load_datalist(dataset_dir)  # refuse a wrong folder before anything is claimed for it
+    _claim(root, {"bundle": ladder.bundle.name, "overrides": shared, "configs": _digests(ladder.bundle)})
     cells = [(rung, seed) for seed in seeds for rung in ladder.rungs]
     bar = tqdm(cells, desc="ladder", unit="run", disable=not progress)
     with _parent_run(ladder, root, list(seeds), shared) as parent:
@@ -66,7 +68,7 @@ def run_ladder(
             settings = {**shared, **ladder.rungs[rung], "seed": seed}
             _claim(folder, settings)
             if not (folder / "eval" / "cases.csv").is_file():
-                _run_cell(ladder, folder, settings, f"{rung}-seed{seed}")
+                _run_cell(ladder, folder, settings, f"{rung}-seed{seed}-{parent.run_id[:6]}")
         scores = collect(ladder, root, seeds)
         table = rung_table(ladder, scores)
         prefix = f"{ladder.branch}_{ladder.score}_"
@@ -105,6 +107,11 @@ def _run_workflow(files: Sequence[Path], settings: Mapping[str, Any], tracking: 
     workflow.initialize()
     workflow.run()
     workflow.finalize()
+
+
+def _digests(bundle: Path) -> dict[str, str]:
+    """What the cells are trained and tested with besides the overrides: other defaults make another ladder."""
+    return {name: sha256(bundle / "configs" / name)[:12] for name in ("train.yaml", "evaluate.yaml")}
 
 
 def _claim(folder: Path, settings: Mapping[str, Any]) -> None:

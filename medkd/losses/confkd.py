@@ -104,7 +104,8 @@ class ConfKDLoss(nn.Module):
             pixels the batch does not have is 0.
 
         Raises:
-            ValueError: if shapes do not fit, or the teacher's logits lack images that ``kl_on`` needs.
+            ValueError: if shapes do not fit, the teacher's logits lack images that ``kl_on`` needs, or (released) a
+                pixel of a strong image is ignored.
         """
         label = batch["label"]
         weak_label = batch.get("weak_label", label)
@@ -127,6 +128,10 @@ class ConfKDLoss(nn.Module):
         complete = len(guide) == len(student)
         strong_guide = guide[strong] if complete else guide
         if self.variant == "released":
+            if bool((label[strong] == self.ignore_index).any()):
+                raise ValueError(
+                    'variant="released" expects every pixel of a strong image to be annotated, found some ignored'
+                )
             seeds = weak_label[:, 0] == 1
             return confkd_released.terms(strong_guide, student, label[strong, 0], seeds, strong, self.temperature)
         on = _select(strong, self.kl_on)

@@ -87,8 +87,13 @@ def file_problem(path: str | Path) -> str | None:
         return None
     series = _series_in(path)
     if len(series) == 1:
-        return None
-    found = "no DICOM file" if not series else f"{len(series)} series with {sorted(series.values())} files"
+        (positions,) = series.values()
+        if len(set(positions)) == len(positions):
+            return None
+        found = f"{len(positions)} slices at {len(set(positions))} positions; split the phases into folders"
+        return f"{path}: expected a DICOM series with one slice at a position, found {found}"
+    counts = sorted(map(len, series.values()))
+    found = f"{len(series)} series with {counts} files" if series else "no DICOM file"
     return f"{path}: expected a folder with one DICOM series, found {found}"
 
 
@@ -113,6 +118,8 @@ def image_problems(image: Tensor, *, spatial_dims: int = 3) -> list[str]:
 def label_problems(label: Tensor, image: Tensor, classes: Collection[int], ignore: Collection[int]) -> list[str]:
     """What is wrong with a label ``[1, *spatial]`` of an image of the same grid; empty if nothing is."""
     name, problems = _name(label), []
+    if label.shape[0] != 1:
+        problems.append(f"{name}: expected one label per pixel, found {label.shape[0]} channels")
     if label.shape[1:] != image.shape[1:]:
         problems.append(f"{name}: expected the shape of its image {_shape(image)}, found {_shape(label)}")
     elif hasattr(label, "affine") and hasattr(image, "affine") and not _same_grid(label, image):
@@ -139,19 +146,26 @@ def _same_grid(label: Any, image: Any) -> bool:
     return bool(np.allclose(np.asarray(label.affine), np.asarray(image.affine), atol=1e-3))
 
 
-def _series_in(folder: Path) -> dict[str, int]:
-    """Number of files of each DICOM series in a folder."""
+def _series_in(folder: Path) -> dict[str, list[str]]:
+    """For each DICOM series in a folder the positions of its slices (their names, where they have no position)."""
+    series: dict[str, list[str]] = {}
+    for file in sorted(p for p in folder.iterdir() if p.is_file()):
+        uid, position = _slice_of(file)
+        if uid:
+            series.setdefault(uid, []).append(position)
+    return series
+
+
+def _slice_of(file: Path) -> tuple[str, str]:
+    """A file's DICOM series and the position of its slice; no series if it is another kind of file, or a DICOMDIR."""
     from pydicom import dcmread
     from pydicom.errors import InvalidDicomError
 
-    series: dict[str, int] = {}
-    for file in sorted(p for p in folder.iterdir() if p.is_file()):
-        try:
-            uid = str(dcmread(file, stop_before_pixels=True, specific_tags=["SeriesInstanceUID"]).SeriesInstanceUID)
-        except (InvalidDicomError, AttributeError):  # another kind of file, or a DICOMDIR
-            continue
-        series[uid] = series.get(uid, 0) + 1
-    return series
+    try:
+        header = dcmread(file, stop_before_pixels=True, specific_tags=["SeriesInstanceUID", "ImagePositionPatient"])
+    except InvalidDicomError:
+        return "", ""
+    return str(header.get("SeriesInstanceUID", "")), str(header.get("ImagePositionPatient") or file.name)
 
 
 def _name(image: Tensor) -> str:

@@ -63,7 +63,8 @@ def test_cells_are_children_of_one_run(ladder: tuple[Path, str]) -> None:
     runs = client.search_runs(experiment.experiment_id)
     (parent,) = [run for run in runs if run.data.tags.get("medkd.kind") == "ladder"]
     children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
-    assert sorted(run.info.run_name for run in children) == ["kl_entropy-seed0", "weak_only-seed0"]
+    names = [f"{rung}-seed0-{parent.info.run_id[:6]}" for rung in ("kl_entropy", "weak_only")]
+    assert sorted(run.info.run_name for run in children) == names
     assert {run.info.status for run in [parent, *children]} == {"FINISHED"}
     assert {artifact.path for artifact in client.list_artifacts(parent.info.run_id)} >= {"ladder.png", "ladder.csv"}
 
@@ -108,7 +109,7 @@ def test_user_interface_shows_the_ladder(ladder: tuple[Path, str], tmp_path: Pat
     client = mlflow.MlflowClient(f"sqlite:///{root / 'mlruns.db'}")
     experiment = next(e for e in client.search_experiments() if e.name != "Default")
     runs = client.search_runs(experiment.experiment_id)
-    child = next(run for run in runs if run.info.run_name == "kl_entropy-seed0")
+    child = next(run for run in runs if run.info.run_name.startswith("kl_entropy-seed0"))
     with _ui(root / "mlruns.db") as address:
         base = f"{address}/#/experiments/{experiment.experiment_id}"
         assert "ladder-" in _page(f"{base}/runs", tmp_path / "1", tmp_path / "runs.png")

@@ -10,12 +10,15 @@ import torch
 from .conftest import Case, environment
 
 
-def _student(root: Path) -> dict[str, torch.Tensor]:
-    return torch.load(root / "models" / "model.pt", weights_only=True)["model"]
+def _weights(root: Path) -> dict[str, torch.Tensor]:
+    """The best student, and the network after the last epoch: the best may be older than a stop."""
+    (last,) = sorted(root.glob("checkpoints/epoch=*.pt"))[-1:]
+    best = torch.load(root / "models" / "model.pt", weights_only=True)["model"]
+    return best | {f"last {k}": v for k, v in torch.load(last, weights_only=True)["network"].items()}
 
 
 def _identical(first: Path, second: Path) -> bool:
-    one, two = _student(first), _student(second)
+    one, two = _weights(first), _weights(second)
     return one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
 
 

@@ -65,16 +65,16 @@ def patients(datalist, section):
 def test_all_frames_are_split_by_patient(layout, tmp_path):
     counts = prepare(layout, tmp_path / "out")
     assert counts == {
-        "training": {"images": 16, "patients": 8, "strong": 4},
+        "training": {"images": 14, "patients": 7, "strong": 4},
         "validation": {"images": 4, "patients": 2, "strong": 4},
-        "test": {"images": 4, "patients": 2, "strong": 4},
+        "test": {"images": 6, "patients": 3, "strong": 6},
     }
     datalist = load_datalist(tmp_path / "out")
     assert datalist["labels"] == {"0": "background", "1": "right ventricle", "2": "myocardium", "3": "left ventricle"}
     groups = [patients(datalist, section) for section in ("training", "validation", "test")]
     assert set.union(*groups) == set(PATIENTS)
     assert sum(map(len, groups)) == 12
-    assert groups[2] == set(PATIENTS[:2])
+    assert groups[2] == set(PATIENTS[::5])
     frame = datalist["test"][0]
     assert Path(frame["image"]) == layout / "patient001" / "patient001_frame01.nii.gz"
     assert Path(frame["label"]) == layout / "patient001" / "patient001_frame01_gt.nii.gz"
@@ -86,7 +86,7 @@ def test_the_dataset_can_be_moved_together_with_its_source(source, tmp_path):
     (tmp_path / "moved").mkdir()
     source.rename(tmp_path / "moved" / "source")
     (tmp_path / "out").rename(tmp_path / "moved" / "out")
-    assert len(load_datalist(tmp_path / "moved" / "out", "training")) == 16
+    assert len(load_datalist(tmp_path / "moved" / "out", "training")) == 14
 
 
 def test_the_same_arguments_give_the_same_files(layout, tmp_path):
@@ -96,7 +96,7 @@ def test_the_same_arguments_give_the_same_files(layout, tmp_path):
     assert [p.relative_to(tmp_path / "a") for p in first] == [p.relative_to(tmp_path / "b") for p in second]
     assert (tmp_path / "a/datalist.json").read_bytes() == (tmp_path / "b/datalist.json").read_bytes()
     volumes = [(a, b) for a, b in zip(first, second, strict=True) if a.name.endswith(".nii.gz")]
-    assert len(volumes) == 16
+    assert len(volumes) == 14
     assert all(np.array_equal(read(a), read(b)) for a, b in volumes)
 
 
@@ -138,7 +138,7 @@ def test_without_weak_labels_the_other_patients_have_none(layout, tmp_path):
     prepare(layout, tmp_path / "out", weak="none")
     training = load_datalist(tmp_path / "out", "training")
     assert not any("weak_label" in item for item in training)
-    assert [item["supervision"] for item in training].count("none") == 12
+    assert [item["supervision"] for item in training].count("none") == 10
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["datalist.json"]
 
 
@@ -193,6 +193,27 @@ def test_a_bad_file_is_reported_and_nothing_is_written(source, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
 
+@pytest.mark.parametrize("options", [{"weak": "scribble"}, {"weak": "random", "classes": "lv"}])
+def test_bad_labels_are_reported_together_before_they_are_changed(source, tmp_path, options):
+    kind = "scribble" if options["weak"] == "scribble" else "gt"
+    broken, strange = (
+        source / patient / f"{patient}_frame01_{kind}.nii.gz" for patient in ("patient004", "patient009")
+    )
+    values = read(strange)
+    for path in (broken, strange):
+        path.unlink()
+    broken.write_bytes(b"no gzip")
+    write(strange, np.where(values == 1, 7, values).astype(np.uint8))
+    split = split_patients(PATIENTS, strong=2, fold=0, seed=0, validation=2)
+    assert {"patient004", "patient009"} <= set(split["training"])
+    with pytest.raises(DatalistError) as caught:
+        prepare(source, tmp_path / "out", **options)
+    problems = set(caught.value.problems)
+    assert f"{strange}: expected the labels of ACDC, found [7]" in problems
+    assert any(problem.startswith(f"{broken}: cannot be read") for problem in problems)
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
 def test_a_folder_without_patients_is_refused(tmp_path):
     (tmp_path / "patient.txt").touch()
     with pytest.raises(DatalistError, match=r"expected folders patient001, patient002, …, found none"):
@@ -215,7 +236,7 @@ def test_an_empty_output_folder_is_filled(layout, tmp_path):
 
 @pytest.mark.parametrize("strong", [0, 9])
 def test_a_number_of_strong_patients_that_does_not_fit_is_refused(layout, tmp_path, strong):
-    expected = rf"strong must be at least 1 and leave 2 validation patients among 10, got {strong}"
+    expected = rf"strong must be at least 1 and leave 2 validation patients among 9, got {strong}"
     with pytest.raises(ValueError, match=expected):
         prepare(layout, tmp_path / "out", strong=strong)
     assert not (tmp_path / "out").exists()

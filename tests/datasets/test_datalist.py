@@ -58,8 +58,8 @@ def test_a_section_may_be_asked_for_by_folder_or_by_file(dataset):
 
 def test_absolute_paths_are_kept(dataset, tmp_path):
     image = str((dataset[0] / "images/3.nii.gz").resolve())
-    write_datalist(tmp_path / "elsewhere" / "datalist.json", {"test": [{"image": image}]})
-    assert load_datalist(tmp_path / "elsewhere", "test") == [{"image": image}]
+    write_datalist(tmp_path / "elsewhere" / "datalist.json", {"test": [{"image": image, "label": image}]})
+    assert load_datalist(tmp_path / "elsewhere", "test") == [{"image": image, "label": image}]
 
 
 @pytest.mark.parametrize("call", [load_datalist, check_datalist])
@@ -100,7 +100,7 @@ def test_without_patients_an_image_in_two_sections_is_named(dataset):
     write_datalist(folder / "datalist.json", datalist)
     image = (folder / "images/3.nii.gz").resolve()
     assert problems_of(load_datalist, folder) == [
-        f"patient {image}: expected in one section, found in test and validation"
+        f"image {image}: expected in one section, found in test and validation"
     ]
 
 
@@ -224,7 +224,14 @@ def test_a_failed_write_keeps_the_old_datalist_and_leaves_nothing_else(dataset):
         ),
         (
             '{"training": [{"image": "a", "supervision": "strong"}]}',
-            'training[0]: expected a "label" of the strong image a, found none',
+            'training[0]: expected a "label" of a, found none',
+        ),
+        ('{"validation": [{"image": "a"}]}', 'validation[0]: expected a "label" of a, found none'),
+        ('{"training": [{"image": "a", "label": null}]}', 'training[0]: expected a path as "label", found None'),
+        ('{"validation": null}', '"validation": expected a list of items, found None'),
+        (
+            '{"labels": {"background": 0}}',
+            """"labels": expected names by class number ({"0": "background", …}), found {'background': 0}""",
         ),
     ],
 )
@@ -245,3 +252,41 @@ def test_an_item_that_does_not_say_is_strong_if_its_label_is_dense(dataset, give
         del item["label"]
     write_datalist(folder / "datalist.json", datalist)
     assert check_datalist(folder)["training"]["strong"] == strong
+
+
+def test_an_image_in_two_sections_is_named_though_one_item_alone_names_its_patient(dataset):
+    folder, datalist = dataset
+    datalist["test"] = [{key: datalist["training"][0][key] for key in ("image", "label")}]
+    write_datalist(folder / "datalist.json", datalist)
+    (problem,) = problems_of(load_datalist, folder)
+    assert (
+        problem
+        == f"image {(folder / 'images/0.nii.gz').resolve()}: expected in one section, found in test and training"
+    )
+
+
+@pytest.mark.parametrize("section", ["validation", "test"])
+def test_what_is_scored_must_have_a_full_label(dataset, section):
+    folder, datalist = dataset
+    datalist[section][0]["label"] = "weak/1.nii.gz"
+    write_datalist(folder / "datalist.json", datalist)
+    (problem,) = problems_of(check_datalist, folder)
+    assert problem.endswith(f'1.nii.gz: expected a full label in "{section}", found pixels that are not annotated')
+
+
+def test_a_label_with_channels_is_refused(dataset):
+    folder, _ = dataset
+    write_volume(folder / "labels/2.nii.gz", np.zeros((4, 5, 3, 2), dtype=np.uint8))
+    (problem,) = problems_of(check_datalist, folder)
+    assert problem.endswith("2.nii.gz: expected one label per pixel, found 2 channels")
+
+
+def test_the_classes_of_the_configuration_must_be_the_datas(dataset):
+    folder, datalist = dataset
+    assert load_datalist(folder, "test", class_names=["anything"])  # the datalist does not say
+    write_datalist(folder / "datalist.json", datalist | {"labels": {"0": "background", "1": "tumour"}})
+    assert load_datalist(folder, "test", class_names=["tumour"])
+    expected = (
+        """"labels": expected the classes ['liver', 'tumour'] of the configuration, found ['tumour']; set class_names"""
+    )
+    assert problems_of(load_datalist, folder, class_names=["liver", "tumour"]) == [expected]

@@ -29,13 +29,17 @@ def indices(batches):
 def test_one_strong_image_and_a_batch_of_eight():
     sampler = MixedBatchSampler(make(1, 10), batch_size=8)
     batches = list(sampler)
-    assert len(batches) == len(sampler) == 3  # 10 weak ones in fours, the strong one again and again
-    assert [sum(i == 0 for i in batch) for batch in indices(batches)] == [4] * 3
+    assert len(batches) == len(sampler) == 2  # 11 images in eights
+    assert [sum(i == 0 for i in batch) for batch in indices(batches)] == [4] * 2
 
 
-def test_an_epoch_goes_once_through_the_larger_group_and_repeats_the_other():
-    sampler = MixedBatchSampler(make(2, 12), batch_size=4)
-    batches = indices(sampler)
+@pytest.mark.parametrize("fraction", [0.0, 0.25, 0.5, 1.0])
+def test_an_epoch_is_as_long_whatever_the_share_of_strong_images(fraction):
+    assert len(MixedBatchSampler(make(2, 12), batch_size=4, strong_fraction=fraction)) == 4
+
+
+def test_each_group_is_gone_through_before_it_is_repeated():
+    batches = indices(MixedBatchSampler(make(2, 12), batch_size=4, epoch_length=6))
     weak = [i for batch in batches for i in batch if i >= 2]
     assert sorted(weak) == list(range(2, 14))
     assert all(sorted(batch[:2]) == [0, 1] for batch in batches)
@@ -47,9 +51,10 @@ def test_draws_of_one_image_have_different_seeds():
 
 
 @pytest.mark.parametrize(
-    ("fraction", "batch_size", "expected"), [(0.5, 8, 4), (0.25, 8, 2), (0.01, 8, 1), (1.0, 8, 8), (0.0, 8, 0)]
+    ("fraction", "batch_size", "expected"),
+    [(0.5, 8, 4), (0.25, 8, 2), (0.01, 8, 1), (0.99, 8, 7), (0.5, 2, 1), (1.0, 8, 8), (0.0, 8, 0)],
 )
-def test_the_share_of_strong_images_is_kept_and_is_one_at_least(fraction, batch_size, expected):
+def test_the_share_of_strong_images_is_kept_and_either_group_has_one_at_least(fraction, batch_size, expected):
     sampler = MixedBatchSampler(make(3, 9), batch_size=batch_size, strong_fraction=fraction, epoch_length=5)
     assert [sum(i < 3 for i in batch) for batch in indices(sampler)] == [expected] * 5
     assert all(len(batch) == batch_size for batch in sampler)
@@ -70,6 +75,11 @@ def test_no_strong_image_is_refused_unless_none_is_asked_for():
         MixedBatchSampler(make(0, 4), batch_size=2)
 
 
+def test_a_batch_too_small_for_both_groups_is_refused():
+    with pytest.raises(ValueError, match=r"expected batch_size >= 2 for strong and weak images .*0\.5.*, got 1"):
+        MixedBatchSampler(make(1, 1), batch_size=1)
+
+
 def test_an_empty_dataset_is_refused():
     with pytest.raises(ValueError, match="expected at least one image to train on, found none"):
         MixedBatchSampler(make(0, 0), batch_size=2)
@@ -84,8 +94,9 @@ def test_options_out_of_range_are_refused(batch_size, fraction):
 
 def test_processes_keep_the_ratio_and_share_the_epoch_out():
     dataset = make(4, 12)
-    ranks = [MixedBatchSampler(dataset, batch_size=4, num_replicas=2, rank=rank) for rank in range(2)]
-    assert [len(sampler) for sampler in ranks] == [3, 3]
+    assert len(MixedBatchSampler(dataset, batch_size=4, num_replicas=2, rank=0)) == 2
+    options = {"batch_size": 4, "num_replicas": 2, "epoch_length": 3}
+    ranks = [MixedBatchSampler(dataset, rank=rank, **options) for rank in range(2)]
     batches = [indices(sampler) for sampler in ranks]
     for own in batches:
         assert [sum(i < 4 for i in batch) for batch in own] == [2, 2, 2]
@@ -159,7 +170,7 @@ def test_batches_do_not_depend_on_the_number_of_workers():
         list(DataLoader(dataset, batch_sampler=MixedBatchSampler(dataset, batch_size=4, seed=2), num_workers=workers))
         for workers in (0, 2)
     ]
-    assert len(batches[0]) == 3
+    assert len(batches[0]) == 2
     for alone, shared in zip(*batches, strict=True):
         assert torch.equal(alone["number"], shared["number"])
         assert torch.equal(alone["image"], shared["image"])

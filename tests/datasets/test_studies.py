@@ -5,6 +5,7 @@ import re
 import pytest
 
 from medkd.datasets import find_studies
+from medkd.datasets.studies import output_name
 
 DICOM = b"\0" * 128 + b"DICM" + b"\0" * 20
 
@@ -63,3 +64,20 @@ def test_a_folder_without_an_image_is_named(tmp_path):
     expected = f"{tmp_path}: expected .nii, .nii.gz or DICOM files, found none"
     with pytest.raises(FileNotFoundError, match=re.escape(expected)):
         find_studies(tmp_path)
+
+
+def test_studies_whose_results_would_have_one_name_are_refused(tmp_path):
+    for name in ("a.nii", "a.nii.gz", "b.nii.gz"):
+        write(tmp_path / name)
+    expected = f"{tmp_path}: expected studies of different names, or one result would replace another: "
+    with pytest.raises(ValueError, match=re.escape(expected)) as caught:
+        find_studies(tmp_path)
+    assert "b.nii.gz" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "subject"),
+    [("x/scan.nii.gz", "scan.nii"), ("x/scan.nii", "scan.nii"), ("x/1.2.840.5", "1.2.840.5.nii"), ("x/a.b", "a.b.nii")],
+)
+def test_the_result_of_a_folder_has_its_whole_name(path, subject):
+    assert output_name({"filename_or_obj": path}) == {"subject": subject, "idx": None}

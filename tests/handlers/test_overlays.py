@@ -60,3 +60,14 @@ def test_the_masks_are_drawn_in_colour(pairs, tmp_path):
 def test_only_the_first_process_draws(pairs, tmp_path):
     run(pairs, tmp_path / "out", rank=1)
     assert not (tmp_path / "out").exists()
+
+
+def test_empty_axes_of_a_file_do_not_matter(pairs, tmp_path):
+    source, _ = pairs[0]
+    run(pairs[:1], tmp_path / "as it is")
+    path = source["image"].meta["filename_or_obj"]
+    values = np.asarray(nib.load(path).dataobj)
+    nib.save(nib.nifti1.Nifti1Image(values[..., None], np.eye(4)), path)
+    run(pairs[:1], tmp_path / "with an empty axis")
+    first, second = (imread(tmp_path / name / "epoch_0001.png") for name in ("as it is", "with an empty axis"))
+    assert np.array_equal(first, second)

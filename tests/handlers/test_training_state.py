@@ -107,7 +107,7 @@ def test_the_number_of_saves_is_an_option(train, tmp_path):
 def test_a_save_holds_tensors_alone(train, tmp_path):
     training = train(epochs=2).run()
     state = torch.load(tmp_path / "saves" / "epoch=0002.pt", weights_only=True)
-    assert set(state) == {"network", "optimizer", "scheduler", "engines"}
+    assert set(state) == {"network", "optimizer", "scheduler", "engines", "max_epochs"}
     assert equal(state["network"], dict(training.network.state_dict()))
     assert state["engines"]["trainer"]["epoch"] == 2
     assert state["engines"]["trainer"]["iteration"] == 6
@@ -125,7 +125,10 @@ def test_a_resumed_training_is_bit_identical_to_an_uninterrupted_one(train, stop
 
 
 def test_the_best_metric_outlives_the_stop(train):
-    first = train(epochs=2).run()
+    first = train(epochs=3, stop_after=2)
+    with pytest.raises(KeyboardInterrupt):
+        first.run()
+    first.trainer.state.epoch = 2
     first.evaluator.state.best_metric, first.evaluator.state.best_metric_epoch = 1e6, 1
     first.state(first.trainer)
     resumed = train(epochs=3, resume=True).run()
@@ -142,7 +145,8 @@ def test_a_finished_training_has_nothing_left_to_do(train):
 @pytest.mark.parametrize("damage", ["cut", "changed", "no digest"])
 def test_a_damaged_newest_save_is_passed_over_with_a_warning(train, tmp_path, caplog, damage):
     whole = train("whole", epochs=3).run()
-    train(epochs=2).run()
+    with pytest.raises(KeyboardInterrupt):
+        train(epochs=3, stop_after=2).run()
     newest = tmp_path / "saves" / "epoch=0002.pt"
     content = newest.read_bytes()
     if damage == "no digest":
@@ -171,9 +175,17 @@ def test_without_resume_the_saves_of_an_earlier_training_are_cleared(train, tmp_
     assert names(tmp_path / "saves") == ["epoch=0001.pt", "epoch=0001.pt.sha256", "run_name.txt"]
 
 
+def test_the_save_of_a_training_of_another_length_is_refused(train, tmp_path):
+    train(epochs=1).run()
+    with pytest.raises(
+        RuntimeError, match=r"epoch=0001\.pt: expected the state of a training of 2 epochs, found one of 1; go on with"
+    ):
+        train(epochs=2, resume=True).run()
+
+
 def test_the_save_of_another_architecture_is_refused(train, tmp_path):
     train(epochs=1).run()
-    other = train(epochs=2, resume=True, channels=(4, 16))
+    other = train(epochs=1, resume=True, channels=(4, 16))
     with pytest.raises(
         RuntimeError,
         match=r"epoch=0001\.pt: expected the state of this training, found another's: [\s\S]*size mismatch",
@@ -183,7 +195,7 @@ def test_the_save_of_another_architecture_is_refused(train, tmp_path):
 
 def test_a_save_that_lacks_an_object_is_refused(train, tmp_path):
     train(epochs=1).run()
-    other = train(epochs=2, resume=True)
+    other = train(epochs=1, resume=True)
     other.state.objects["ema"] = other.network
     with pytest.raises(RuntimeError, match=r"epoch=0001\.pt: expected the state of this training.*'ema'"):
         other.run()

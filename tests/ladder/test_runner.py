@@ -2,12 +2,14 @@
 
 import logging
 import os
+import shutil
 
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
 from medkd.cli import main
+from medkd.datasets import write_datalist
 from medkd.ladder import load_ladder, run_ladder
 
 SEEDS = (0, 1)
@@ -27,6 +29,7 @@ def good(fake_bundle):
 
 
 def run(ladder, root, **kwargs):
+    write_datalist(root.parent / "datalist.json", {})
     options = {"dataset_dir": root.parent, "seeds": SEEDS, "overrides": {"max_epochs": 2}, "progress": False}
     return run_ladder(ladder, root, **{**options, **kwargs})
 
@@ -76,7 +79,7 @@ def test_the_cells_are_children_of_one_finished_parent(done):
     root, scores = done
     (parent,), children = runs(root)
     assert sorted(child.info.run_name for child in children) == [
-        f"{rung}-seed{seed}" for rung in ("high", "low") for seed in SEEDS
+        f"{rung}-seed{seed}-{parent.info.run_id[:6]}" for rung in ("high", "low") for seed in SEEDS
     ]
     assert {child.data.tags["mlflow.parentRunId"] for child in children} == {parent.info.run_id}
     assert {child.info.status for child in [parent, *children]} == {"FINISHED"}
@@ -112,13 +115,28 @@ def test_a_missing_cell_alone_is_run_again(done, good):
     assert {path for path in after if after[path] != before[path]} == redone
 
 
-@pytest.mark.parametrize(
-    "other", [{"overrides": {"max_epochs": 3}}, {"overrides": None}, {"dataset_dir": "/elsewhere"}]
-)
-def test_other_settings_are_refused(done, good, other):
+@pytest.mark.parametrize("other", [{"overrides": {"max_epochs": 3}}, {"overrides": None}, {"dataset_dir": "elsewhere"}])
+def test_other_settings_are_refused(done, good, other, tmp_path, monkeypatch):
     root, _ = done
+    monkeypatch.chdir(tmp_path)
+    write_datalist(tmp_path / "elsewhere" / "datalist.json", {})
     with pytest.raises(ValueError, match=r"out: expected results of .*, found those of .*name another --output_dir"):
         run(good, root, **other)
+
+
+def test_other_defaults_of_the_bundle_are_refused(done, fake_bundle, tmp_path):
+    root, _ = done
+    copy = shutil.copytree(fake_bundle, tmp_path / fake_bundle.name)
+    with (copy / "configs" / "train.yaml").open("a") as file:
+        file.write("\nlearning_rate: 1.0\n")
+    with pytest.raises(ValueError, match=r"out: expected results of .*train\.yaml"):
+        run(load_ladder(copy, ["pair"]), root)
+
+
+def test_a_dataset_that_does_not_exist_is_refused_before_its_place_is_claimed(good, tmp_path):
+    with pytest.raises(FileNotFoundError, match="no datalist there"):
+        run(good, tmp_path / "out", dataset_dir=tmp_path / "nowhere")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_rung_that_changed_is_refused(done, good):
@@ -133,7 +151,7 @@ def test_a_cell_that_fails_names_its_log_and_a_server_may_be_named(done, fake_bu
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     ladder, handlers = load_ladder(fake_bundle, ["broken"]), logging.getLogger().handlers[:]
     with pytest.raises(
-        RuntimeError, match=rf"broken-seed0 failed: [\s\S]*Its log: {tmp_path}/out/broken/seed0/log\.txt"
+        RuntimeError, match=rf"broken-seed0-[0-9a-f]{{6}} failed: [\s\S]*Its log: {tmp_path}/out/broken/seed0/log\.txt"
     ):
         run(ladder, tmp_path / "out", seeds=[0])
     assert (tmp_path / "out" / "broken" / "seed0" / "log.txt").is_file()

@@ -112,6 +112,13 @@ def test_released_gradients_agree_with_the_reference(reference):
         assert relative(leaf.grad, expected[f"grad_{name}"]) < 1e-5, name  # the reference is float32
 
 
+def test_released_variant_refuses_a_strong_image_with_ignored_pixels(reference):
+    (teacher, full, weak), batch, _ = released_case(reference)
+    batch["label"][0, 0, 0, 0] = 255
+    with pytest.raises(ValueError, match=r"every pixel of a strong image to be annotated, found some ignored"):
+        ConfKDLoss(variant="released")(DualBranchOutput(teacher, torch.cat([full, weak])), batch)
+
+
 def test_released_variant_refuses_more_than_two_classes():
     output, batch = random_case()
     with pytest.raises(ValueError, match=r'variant="released" is defined for 2 classes, got logits with 3'):

@@ -10,6 +10,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from medkd.transforms import CheckCased, CheckFilesd
+from medkd.transforms.checks import file_problem
 
 
 def tensor(values, name, affine=None):
@@ -31,7 +32,7 @@ def check(item, **options):
     return CheckCased("image", **{"label_keys": ("label", "weak_label"), "num_classes": 3} | options)(item)
 
 
-def write_slice(path, series):
+def write_slice(path, series, position=None):
     """A DICOM file of 4 × 5 pixels."""
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = MRImageStorage, generate_uid()
@@ -41,6 +42,8 @@ def write_slice(path, series):
     dataset.SOPClassUID, dataset.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
     if series:
         dataset.SeriesInstanceUID = series
+    if position is not None:
+        dataset.ImagePositionPatient = [0, 0, position]
     dataset.Rows, dataset.Columns = 4, 5
     dataset.save_as(path, enforce_file_format=True)
 
@@ -74,6 +77,19 @@ def test_a_folder_of_two_series_is_refused(folder):
     expected = f"{folder}: expected a folder with one DICOM series, found 2 series with [1, 2] files"
     with pytest.raises(ValueError, match=re.escape(expected)):
         CheckFilesd("image")({"image": folder})
+
+
+def test_a_series_of_several_phases_is_refused(folder):
+    for number in range(6):
+        write_slice(folder / f"{number}.dcm", "1.2.3", position=8 * (number % 3))
+    expected = (
+        f"{folder}: expected a DICOM series with one slice at a position, found 6 slices at 3 positions; split the "
+        "phases into folders"
+    )
+    assert file_problem(folder) == expected
+    for number in range(3, 6):
+        (folder / f"{number}.dcm").unlink()
+    assert file_problem(folder) is None
 
 
 @pytest.mark.parametrize("content", ["nothing", "text", "DICOM without a series"])
