@@ -1,5 +1,7 @@
 """Losses: ``loss(output, batch, teacher=None) -> {"loss": …, named terms …}``."""
 
 from medkd.losses.confkd import ConfKDLoss
+from medkd.losses.kdas import KDASLoss
+from medkd.losses.structure import StructureLoss
 
-__all__ = ["ConfKDLoss"]
+__all__ = ["ConfKDLoss", "KDASLoss", "StructureLoss"]

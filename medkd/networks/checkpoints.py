@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-__all__ = ["load_model"]
+__all__ = ["load_model", "load_weights", "read_weights"]
 
 
 def load_model(path: str | Path, network: nn.Module) -> nn.Module:
@@ -26,29 +26,68 @@ def load_model(path: str | Path, network: nn.Module) -> nn.Module:
         FileNotFoundError: if there is no such file.
         ValueError: if it is not a checkpoint, has no ``"model"``, or belongs to another architecture.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: expected a trained model, found nothing there; train first, or name another")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever torch makes of the bytes, they are not a checkpoint
-        raise ValueError(f"{path}: expected a PyTorch checkpoint, found another kind of file ({error})") from error
+    content = _read(path)
     if not isinstance(content, Mapping) or "model" not in content:
         found = sorted(map(str, content))[:5] if isinstance(content, Mapping) else type(content).__name__
         raise ValueError(f'{path}: expected {{"model": state_dict}}, found the keys {found}')
     weights = content["model"]
-    if not isinstance(weights, Mapping) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
+    if not _is_state_dict(weights):
         raise ValueError(f'{path}: expected a state dict of tensors under "model", found {type(weights).__name__}')
+    return load_weights(weights, network, path)
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """Read a bare state dict, as official releases have them, with ``weights_only=True``.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is something else.
+    """
+    content = _read(path)
+    if not _is_state_dict(content):
+        found = sorted(map(str, content))[:5] if isinstance(content, Mapping) else type(content).__name__
+        raise ValueError(f"{path}: expected a state dict of tensors, found {found}")
+    return dict(content)
+
+
+def load_weights(weights: Mapping[str, Tensor], network: nn.Module, source: str | Path) -> nn.Module:
+    """Fill a network from a state dict that fits it exactly.
+
+    Args:
+        weights: the state dict.
+        network: the network to fill; untouched if anything does not fit.
+        source: where the weights are from, for the error.
+
+    Returns:
+        The network.
+
+    Raises:
+        ValueError: with every kind of misfit at once.
+    """
     problems = _differences(weights, network.state_dict())
     if problems:
         raise ValueError(
-            f"{path}: expected the weights of {type(network).__name__}, found others: " + "; ".join(problems)
+            f"{source}: expected the weights of {type(network).__name__}, found others: " + "; ".join(problems)
         )
     network.load_state_dict(weights)
     return network
 
 
-def _differences(found: Mapping[str, Any], expected: Mapping[str, torch.Tensor]) -> list[str]:
+def _read(path: str | Path) -> Any:
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: expected a trained model, found nothing there; train first, or name another")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever torch makes of the bytes, they are not a checkpoint
+        raise ValueError(f"{path}: expected a PyTorch checkpoint, found another kind of file ({error})") from error
+
+
+def _is_state_dict(content: Any) -> bool:
+    return isinstance(content, Mapping) and all(isinstance(value, Tensor) for value in content.values())
+
+
+def _differences(found: Mapping[str, Any], expected: Mapping[str, Tensor]) -> list[str]:
     """Missing, extra and mis-shaped keys, each kind in one phrase."""
     kinds = {
         "missing": sorted(expected.keys() - found.keys()),

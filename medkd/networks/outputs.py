@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-__all__ = ["DualBranchOutput"]
+__all__ = ["DualBranchOutput", "PolypPVTOutput"]
 
 
 class DualBranchOutput(NamedTuple):
@@ -22,3 +22,15 @@ class DualBranchOutput(NamedTuple):
     def prediction(self) -> Tensor:
         """What is deployed: the student's logits."""
         return self.student
+
+
+class PolypPVTOutput(NamedTuple):
+    """Logits ``[B, 1, H, W]`` of the two heads."""
+
+    fusion: Tensor
+    similarity: Tensor
+
+    @property
+    def prediction(self) -> Tensor:
+        """What is deployed: the sum of both maps."""
+        return self.fusion + self.similarity

@@ -1,0 +1,181 @@
+"""Polyp-PVT (Dong et al., arXiv 2108.06932) on the PVTv2 backbones of ``transformers``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from medkd.networks.outputs import PolypPVTOutput
+
+__all__ = ["BACKBONES", "PolypPVT"]
+
+# Widths and depths of PVTv2 (Wang et al., arXiv 2106.13797, table 1).
+BACKBONES: dict[str, dict[str, list[int]]] = {
+    "b0": {"hidden_sizes": [32, 64, 160, 256], "depths": [2, 2, 2, 2], "mlp_ratios": [8, 8, 4, 4]},
+    "b1": {"hidden_sizes": [64, 128, 320, 512], "depths": [2, 2, 2, 2], "mlp_ratios": [8, 8, 4, 4]},
+    "b2": {"hidden_sizes": [64, 128, 320, 512], "depths": [3, 4, 6, 3], "mlp_ratios": [8, 8, 4, 4]},
+    "b3": {"hidden_sizes": [64, 128, 320, 512], "depths": [3, 4, 18, 3], "mlp_ratios": [8, 8, 4, 4]},
+    "b4": {"hidden_sizes": [64, 128, 320, 512], "depths": [3, 8, 27, 3], "mlp_ratios": [8, 8, 4, 4]},
+    "b5": {"hidden_sizes": [64, 128, 320, 512], "depths": [3, 6, 40, 3], "mlp_ratios": [4, 4, 4, 4]},
+}
+_STATES = 16  # channels of the graph in the similarity aggregation, and its nodes: an inner 4 x 4 of 6 x 6 anchors
+
+
+class PolypPVT(nn.Module):
+    """A polyp segmenter of two maps: a fusion of deep features, and that fusion refined by shallow ones.
+
+    In training mode ``forward`` returns ``PolypPVTOutput``, in eval mode the sum of both maps, which is the
+    prediction. ``outputs`` always returns both.
+
+    Args:
+        backbone: ``"b0"`` (3,650,740 parameters in all) to ``"b5"``; ``"b2"`` has 25,107,604.
+        channels: width of the head.
+
+    Raises:
+        ValueError: for an unknown backbone; when called, for an image whose sides are not multiples of 32.
+
+    Example:
+        >>> network = PolypPVT("b0").eval()
+        >>> network(torch.zeros(1, 3, 64, 96)).shape
+        torch.Size([1, 1, 64, 96])
+    """
+
+    def __init__(self, backbone: str = "b2", *, channels: int = 32) -> None:
+        super().__init__()
+        if backbone not in BACKBONES:
+            raise ValueError(f"backbone must be one of {sorted(BACKBONES)}, got {backbone!r}")
+        self.backbone = _pvt_v2(backbone)
+        first, *deep = BACKBONES[backbone]["hidden_sizes"]
+        self.identify = CamouflageIdentification(first)
+        self.reduce_shallow = ConvNorm(first, channels, 1)
+        self.reduce_deep = nn.ModuleList(ConvNorm(width, channels, 1) for width in deep)
+        self.fuse = CascadedFusion(channels)
+        self.aggregate = SimilarityAggregation(channels)
+        self.fusion_head = nn.Conv2d(channels, 1, 1)
+        self.similarity_head = nn.Conv2d(channels, 1, 1)
+
+    def forward(self, x: Tensor) -> Any:
+        """``[B, 3, H, W]`` to both maps in training mode, to the prediction ``[B, 1, H, W]`` (logits) in eval mode."""
+        output = self.outputs(x)
+        return output if self.training else output.prediction
+
+    def outputs(self, x: Tensor) -> PolypPVTOutput:
+        """Both maps, logits ``[B, 1, H, W]``, whatever the mode.
+
+        Args:
+            x: ``[B, 3, H, W]``, normalised as ImageNet is; H and W are multiples of 32.
+        """
+        if x.shape[-1] % 32 or x.shape[-2] % 32:
+            raise ValueError(f"expected sides that are multiples of 32, got {tuple(x.shape[-2:])}; pad or resize the image")
+        shallow, *deep = self.backbone(x).feature_maps
+        fused = self.fuse(*(reduce(level) for reduce, level in zip(self.reduce_deep, deep, strict=True)))
+        detail = self.reduce_shallow(self.identify(shallow))
+        refined = self.aggregate(fused, _resize(detail, 0.5))
+        maps = (self.fusion_head(fused), self.similarity_head(refined))
+        return PolypPVTOutput(*(F.interpolate(logits, scale_factor=8, mode="bilinear") for logits in maps))
+
+    @classmethod
+    def from_official(cls, path: str | Path, backbone: str = "b2") -> PolypPVT:
+        """The network with the weights of an official ``PolypPVT.pth``.
+
+        Raises:
+            ValueError: if keys are missing, extra or mis-shaped, all in one message.
+        """
+        from medkd.networks.official_pvt import load_polyp_pvt
+
+        network = cls(backbone)
+        load_polyp_pvt(path, network)
+        return network
+
+
+class ConvNorm(nn.Sequential):
+    """Convolution without bias, and batch norm; no activation (the official blocks have none)."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False)
+        self.norm = nn.BatchNorm2d(outputs)
+
+
+class CascadedFusion(nn.Module):
+    """Cascaded fusion module: deep features multiply shallower ones, and the products are concatenated upwards."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.deep_to_middle = ConvNorm(channels, channels, 3)
+        self.deep_to_shallow = ConvNorm(channels, channels, 3)
+        self.middle_to_shallow = ConvNorm(channels, channels, 3)
+        self.carry_deep = ConvNorm(channels, channels, 3)
+        self.carry_middle = ConvNorm(2 * channels, 2 * channels, 3)
+        self.join_middle = ConvNorm(2 * channels, 2 * channels, 3)
+        self.join_shallow = ConvNorm(3 * channels, 3 * channels, 3)
+        self.out = ConvNorm(3 * channels, channels, 3)
+
+    def forward(self, shallow: Tensor, middle: Tensor, deep: Tensor) -> Tensor:
+        """Features at strides 8, 16 and 32, ``[B, C, ...]`` each, to ``[B, C, H/8, W/8]``."""
+        at_middle = self.deep_to_middle(_resize(deep, 2)) * middle
+        at_shallow = self.deep_to_shallow(_resize(_resize(deep, 2), 2)) * self.middle_to_shallow(_resize(middle, 2))
+        at_shallow = at_shallow * shallow
+        joined = self.join_middle(torch.cat([at_middle, self.carry_deep(_resize(deep, 2))], 1))
+        joined = self.join_shallow(torch.cat([at_shallow, self.carry_middle(_resize(joined, 2))], 1))
+        return self.out(joined)
+
+
+class CamouflageIdentification(nn.Module):
+    """Channel attention, then spatial attention, on the shallowest features (CBAM, arXiv 1807.06521)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.squeeze = nn.Conv2d(channels, channels // 16, 1, bias=False)
+        self.excite = nn.Conv2d(channels // 16, channels, 1, bias=False)
+        self.place = nn.Conv2d(2, 1, 7, padding=3, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, C, H, W]`` to the same shape."""
+        pooled = (x.mean((2, 3), keepdim=True), x.amax((2, 3), keepdim=True))
+        x = x * sum(self.excite(F.relu(self.squeeze(p))) for p in pooled).sigmoid()
+        return x * self.place(torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], 1)).sigmoid()
+
+
+class SimilarityAggregation(nn.Module):
+    """Similarity aggregation module: pixels vote for 16 anchors, a graph convolution mixes them, and they vote back."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.state = nn.Conv2d(channels, _STATES, 1)
+        self.project = nn.Conv2d(channels, _STATES, 1)
+        self.mix_nodes = nn.Conv1d(_STATES, _STATES, 1)
+        self.mix_states = nn.Conv1d(_STATES, _STATES, 1, bias=False)
+        self.extend = nn.Conv2d(_STATES, channels, 1, bias=False)
+
+    def forward(self, x: Tensor, detail: Tensor) -> Tensor:
+        """Fused features ``[B, C, h, w]`` and detail ``[B, C, *]`` to refined features ``[B, C, h, w]``."""
+        edge = F.interpolate(detail, x.shape[-2:]).softmax(1)[:, 1:2]
+        projected = self.project(x)
+        anchors = F.adaptive_avg_pool2d(projected * edge, (6, 6))[:, :, 1:-1, 1:-1].flatten(2)
+        votes = (anchors.transpose(1, 2) @ projected.flatten(2)).softmax(1)
+        nodes = self.state(x).flatten(2) @ votes.transpose(1, 2)
+        mixed = self.mix_nodes(nodes.transpose(1, 2)).transpose(1, 2) - nodes
+        related = F.relu(self.mix_states(mixed)) @ votes
+        return x + self.extend(related.unflatten(2, tuple(x.shape[-2:])))
+
+
+def _resize(x: Tensor, scale: float) -> Tensor:
+    return F.interpolate(x, scale_factor=scale, mode="bilinear", align_corners=True)
+
+
+def _pvt_v2(name: str) -> Any:
+    """PVTv2 with the official epsilons: 1e-6 in the blocks, 1e-5 after patch embedding and spatial reduction."""
+    from transformers import PvtV2Backbone, PvtV2Config
+
+    sizes = BACKBONES[name]
+    stages = [f"stage{number}" for number in (1, 2, 3, 4)]
+    backbone = PvtV2Backbone(PvtV2Config(num_attention_heads=[1, 2, 5, 8], out_features=stages, **sizes))
+    for key, module in backbone.named_modules():
+        if key.endswith(("patch_embedding.layer_norm", "attention.layer_norm")):
+            module.eps = 1e-5
+    return backbone
