@@ -1,0 +1,139 @@
+"""The PraNet layout of polyp datasets (arXiv 2006.11392) becomes a checked datalist.
+
+Expected: ``TrainDataset/{images,masks}`` and ``TestDataset/<name>/{images,masks}``; an image and its mask have one stem.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from medkd.datasets.datalist import DatalistError, summary, write_datalist
+from medkd.files import atomic_folder
+from medkd.transforms.frames import to_rgb
+
+__all__ = ["prepare_polyp"]
+
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp")
+
+
+def prepare_polyp(
+    source: str | Path,
+    output: str | Path,
+    *,
+    validation: float = 0.1,
+    seed: int = 0,
+    sequences: str | Path | None = None,
+    progress: bool = False,
+) -> dict[str, dict[str, int]]:
+    """Check every frame and mask, split off a validation set, and write a datalist.
+
+    Args:
+        source: folder of ``TrainDataset`` and ``TestDataset``.
+        output: folder to make; it must not hold anything yet. No image is copied.
+        validation: share of the training frames to validate on, in (0, 1).
+        seed: of the split.
+        sequences: CSV with the columns ``frame`` (a training image's stem) and ``sequence``; the frames of a sequence
+            stay together. Frames that are not in it stand alone.
+        progress: show a progress bar.
+
+    Returns:
+        For each section the number of images, patients (sequences, or frames that stand alone) and strong images.
+
+    Raises:
+        DatalistError: with every problem of every file; nothing is written then.
+        ValueError: if ``validation`` leaves either set without a sequence.
+    """
+    from tqdm import tqdm
+
+    source = Path(source).resolve()
+    folders = {"": source / "TrainDataset", **{p.name: p for p in sorted(source.glob("TestDataset/*")) if p.is_dir()}}
+    problems: list[str] = []
+    pairs = {name: _pairs(folder, problems) for name, folder in folders.items()}
+    groups = _groups(sequences, pairs[""], problems)
+    everything = [pair for found in pairs.values() for pair in found.values()]
+    for image, mask in tqdm(everything, desc="checking", disable=not progress):
+        problems += _pair_problems(image, mask)
+    if problems:
+        raise DatalistError(source, problems)
+    held_out = _held_out(sorted(set(groups.values())), validation, seed)
+    final = Path(output).resolve()
+    datalist: dict[str, Any] = {"name": "polyp", "labels": {"0": "background", "1": "polyp"}}
+    datalist |= {"training": [], "validation": [], "test": []}
+    for name, found in pairs.items():
+        for stem, (image, mask) in found.items():
+            group = groups[stem] if not name else f"{name}/{stem}"
+            section = "test" if name else "validation" if group in held_out else "training"
+            item = {"image": os.path.relpath(image, final), "label": os.path.relpath(mask, final), "patient": group}
+            datalist[section].append(item | ({"dataset": name} if name else {}))
+    with atomic_folder(output) as partial:
+        write_datalist(partial / "datalist.json", datalist)
+    return {section: summary(datalist[section]) for section in ("training", "validation", "test")}
+
+
+def _pairs(folder: Path, problems: list[str]) -> dict[str, tuple[Path, Path]]:
+    """Image and mask by stem; what has no partner is a problem."""
+    images, masks = (_by_stem(folder / kind, problems) for kind in ("images", "masks"))
+    problems += [f"{images[s]}: expected a mask {s}.* in {folder / 'masks'}, found none" for s in images.keys() - masks]
+    problems += [f"{masks[s]}: expected an image {s}.* in {folder / 'images'}, found none" for s in masks.keys() - images]
+    return {stem: (images[stem], masks[stem]) for stem in sorted(images.keys() & masks)}
+
+
+def _by_stem(folder: Path, problems: list[str]) -> dict[str, Path]:
+    if not folder.is_dir():
+        problems.append(f"{folder}: expected a folder of images, found nothing there")
+        return {}
+    files: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in _SUFFIXES and not path.name.startswith("."):
+            if path.stem in files:
+                problems.append(f"{path}: expected one file of this stem, found {files[path.stem].name} too")
+            files[path.stem] = path
+    return files
+
+
+def _pair_problems(image: Path, mask: Path) -> Iterator[str]:
+    """Whether both can be decoded, have one size, and the mask is one."""
+    sizes = []
+    for path in (image, mask):
+        try:
+            with Image.open(path) as opened:
+                pixels = to_rgb(opened)
+        except Exception as error:  # noqa: BLE001 - whatever the decoder raises, the file cannot be read
+            yield f"{path}: cannot be read ({error})"
+            return
+        sizes.append(pixels.size)
+    if sizes[0] != sizes[1]:
+        yield f"{mask}: expected the size of its image {sizes[0]}, found {sizes[1]}"
+    values = np.asarray(pixels.convert("L"))
+    if 0 < values.max() < 128:
+        yield f"{mask}: expected a mask of 0 and 255, found values up to {values.max()}"
+
+
+def _groups(table: str | Path | None, training: dict[str, Any], problems: list[str]) -> dict[str, str]:
+    """For every training frame its sequence, or itself."""
+    groups = {stem: f"frame {stem}" for stem in training}
+    if table is None:
+        return groups
+    rows = pd.read_csv(table, dtype=str)
+    if not {"frame", "sequence"} <= set(rows.columns):
+        problems.append(f"{table}: expected the columns frame and sequence, found {', '.join(rows.columns)}")
+        return groups
+    twice = rows["frame"][rows["frame"].duplicated()].unique()
+    problems += [f"{table}: expected frame {frame} once, found it again" for frame in twice]
+    found = dict(zip(rows["frame"], rows["sequence"], strict=True))
+    return {stem: f"sequence {found[stem]}" if stem in found else group for stem, group in groups.items()}
+
+
+def _held_out(groups: list[str], share: float, seed: int) -> set[str]:
+    count = round(share * len(groups))
+    if not 0 < count < len(groups):
+        raise ValueError(f"expected a validation share that leaves sequences in both sets ({len(groups)}), got {share}")
+    drawn = np.random.default_rng(seed).permutation(len(groups))[:count]
+    return {groups[i] for i in drawn}
