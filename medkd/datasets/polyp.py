@@ -81,7 +81,9 @@ def _pairs(folder: Path, problems: list[str]) -> dict[str, tuple[Path, Path]]:
     """Image and mask by stem; what has no partner is a problem."""
     images, masks = (_by_stem(folder / kind, problems) for kind in ("images", "masks"))
     problems += [f"{images[s]}: expected a mask {s}.* in {folder / 'masks'}, found none" for s in images.keys() - masks]
-    problems += [f"{masks[s]}: expected an image {s}.* in {folder / 'images'}, found none" for s in masks.keys() - images]
+    problems += [
+        f"{masks[s]}: expected an image {s}.* in {folder / 'images'}, found none" for s in masks.keys() - images
+    ]
     return {stem: (images[stem], masks[stem]) for stem in sorted(images.keys() & masks)}
 
 

@@ -79,7 +79,9 @@ def polyp_phantom(rng: np.random.Generator, *, size: int = 128) -> tuple[NDArray
     frame[ndimage.binary_dilation(shine)] = 0.95
     frame = ndimage.gaussian_filter(frame, (0.7, 0.7, 0)) + rng.normal(scale=0.015, size=(*shape, 1))
     frame *= _border(grid, shape)[..., None]
-    return (255 * frame.clip(0, 1)).astype(np.uint8), np.where(mask & (_border(grid, shape) > 0), 255, 0).astype(np.uint8)
+    return (255 * frame.clip(0, 1)).astype(np.uint8), np.where(mask & (_border(grid, shape) > 0), 255, 0).astype(
+        np.uint8
+    )
 
 
 def _mucosa(rng: np.random.Generator, shape: tuple[int, int]) -> Map:

@@ -68,7 +68,12 @@ class KDASLoss(nn.Module):
         self.logit_weight = logit_weight
         self.single_map = single_map
 
-    def forward(self, output: Tensor | tuple[Tensor, ...], batch: Mapping[str, Tensor], teacher: Tensor | tuple[Tensor, ...] | None = None) -> dict[str, Tensor]:
+    def forward(
+        self,
+        output: Tensor | tuple[Tensor, ...],
+        batch: Mapping[str, Tensor],
+        teacher: Tensor | tuple[Tensor, ...] | None = None,
+    ) -> dict[str, Tensor]:
         """Compute the total and its terms.
 
         Args:
@@ -109,7 +114,9 @@ class KDASLoss(nn.Module):
             which = 0 if self.variant == "released" else 1
             terms["symmetric"] = F.mse_loss(symmetric(student[which]), symmetric(teacher[which]))
         if self.logit_weight:
-            two = [torch.cat([torch.zeros_like(z), z], 1) for z in (sum(teacher), sum(student)) if isinstance(z, Tensor)]
+            two = [
+                torch.cat([torch.zeros_like(z), z], 1) for z in (sum(teacher), sum(student)) if isinstance(z, Tensor)
+            ]
             terms["logits"] = kl_divergence(*two, temperature=self.temperature).mean()
         return terms
 

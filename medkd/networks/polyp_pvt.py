@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from medkd.networks.official_pvt import load_polyp_pvt, load_pvt_v2
 from medkd.networks.outputs import PolypPVTOutput
 
 __all__ = ["BACKBONES", "PolypPVT"]
@@ -34,9 +35,13 @@ class PolypPVT(nn.Module):
     Args:
         backbone: ``"b0"`` (3,650,740 parameters in all) to ``"b5"``; ``"b2"`` has 25,107,604.
         channels: width of the head.
+        pretrained: ImageNet weights of the backbone: the path of an official ``pvt_v2_b*.pth``, or ``"hub"`` to take
+            them from the Hugging Face hub.
 
     Raises:
-        ValueError: for an unknown backbone; when called, for an image whose sides are not multiples of 32.
+        OSError: if the hub or the file cannot be reached.
+        ValueError: for an unknown backbone or weights of another; when called, for an image whose sides are not
+            multiples of 32.
 
     Example:
         >>> network = PolypPVT("b0").eval()
@@ -44,11 +49,11 @@ class PolypPVT(nn.Module):
         torch.Size([1, 1, 64, 96])
     """
 
-    def __init__(self, backbone: str = "b2", *, channels: int = 32) -> None:
+    def __init__(self, backbone: str = "b2", *, channels: int = 32, pretrained: str | None = None) -> None:
         super().__init__()
         if backbone not in BACKBONES:
             raise ValueError(f"backbone must be one of {sorted(BACKBONES)}, got {backbone!r}")
-        self.backbone = _pvt_v2(backbone)
+        self.backbone = _pvt_v2(backbone, pretrained)
         first, *deep = BACKBONES[backbone]["hidden_sizes"]
         self.identify = CamouflageIdentification(first)
         self.reduce_shallow = ConvNorm(first, channels, 1)
@@ -70,7 +75,9 @@ class PolypPVT(nn.Module):
             x: ``[B, 3, H, W]``, normalised as ImageNet is; H and W are multiples of 32.
         """
         if x.shape[-1] % 32 or x.shape[-2] % 32:
-            raise ValueError(f"expected sides that are multiples of 32, got {tuple(x.shape[-2:])}; pad or resize the image")
+            raise ValueError(
+                f"expected sides that are multiples of 32, got {tuple(x.shape[-2:])}; pad or resize the image"
+            )
         shallow, *deep = self.backbone(x).feature_maps
         fused = self.fuse(*(reduce(level) for reduce, level in zip(self.reduce_deep, deep, strict=True)))
         detail = self.reduce_shallow(self.identify(shallow))
@@ -85,8 +92,6 @@ class PolypPVT(nn.Module):
         Raises:
             ValueError: if keys are missing, extra or mis-shaped, all in one message.
         """
-        from medkd.networks.official_pvt import load_polyp_pvt
-
         network = cls(backbone)
         load_polyp_pvt(path, network)
         return network
@@ -168,14 +173,32 @@ def _resize(x: Tensor, scale: float) -> Tensor:
     return F.interpolate(x, scale_factor=scale, mode="bilinear", align_corners=True)
 
 
-def _pvt_v2(name: str) -> Any:
+def _pvt_v2(name: str, pretrained: str | None) -> Any:
     """PVTv2 with the official epsilons: 1e-6 in the blocks, 1e-5 after patch embedding and spatial reduction."""
     from transformers import PvtV2Backbone, PvtV2Config
 
     sizes = BACKBONES[name]
     stages = [f"stage{number}" for number in (1, 2, 3, 4)]
-    backbone = PvtV2Backbone(PvtV2Config(num_attention_heads=[1, 2, 5, 8], out_features=stages, **sizes))
+    if pretrained == "hub":
+        backbone = _from_hub(name, stages)
+    else:
+        backbone = PvtV2Backbone(PvtV2Config(num_attention_heads=[1, 2, 5, 8], out_features=stages, **sizes))
+        if pretrained:
+            load_pvt_v2(pretrained, backbone)
     for key, module in backbone.named_modules():
         if key.endswith(("patch_embedding.layer_norm", "attention.layer_norm")):
             module.eps = 1e-5
     return backbone
+
+
+def _from_hub(name: str, stages: list[str]) -> Any:
+    from transformers import PvtV2Backbone
+
+    repository = f"OpenGVLab/pvt_v2_{name}"
+    try:
+        return PvtV2Backbone.from_pretrained(repository, out_features=stages)
+    except OSError as error:
+        raise OSError(
+            f"{repository}: the Hugging Face hub cannot be reached ({str(error).splitlines()[0]}); download "
+            f"pvt_v2_{name}.pth elsewhere and give its path as `pretrained`, or train without"
+        ) from error

@@ -1,0 +1,121 @@
+"""Polyp-PVT against recorded outputs of the official code, through its official checkpoints."""
+
+import json
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from medkd.networks import PolypPVT
+from medkd.networks.official_pvt import load_pvt_v2
+
+REFERENCE = Path(__file__).parents[1] / "reference"
+PARAMETERS = {"b0": 3_650_740, "b2": 25_107_604}
+
+
+def official(backbone):
+    """A state dict in the official layout, every tensor made from its key alone."""
+    shapes = json.loads((REFERENCE / f"polyp_pvt_{backbone}_state_dict_keys.json").read_text())
+    return {key: _filled(key, shape) for key, shape in shapes.items()}
+
+
+def _filled(key, shape):
+    values = np.random.default_rng(zlib.crc32(key.encode())).standard_normal(shape).astype("float32")
+    if key.endswith("num_batches_tracked"):
+        return torch.zeros(shape, dtype=torch.long)
+    if key.endswith("running_var"):
+        return torch.as_tensor(np.abs(values) * 0.1 + 0.9)
+    if len(shape) == 1:
+        return torch.as_tensor((1 if key.endswith("weight") else 0) + 0.02 * values, dtype=torch.float32)
+    return torch.as_tensor(values * np.sqrt(2 / np.prod(shape[1:])), dtype=torch.float32)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    def save(content):
+        torch.save(content, tmp_path / "PolypPVT.pth")
+        return tmp_path / "PolypPVT.pth"
+
+    return save
+
+
+@pytest.mark.parametrize("backbone", PARAMETERS)
+def test_outputs_agree_with_the_official_code(backbone, saved):
+    network = PolypPVT.from_official(saved(official(backbone)), backbone).eval()
+    assert sum(parameter.numel() for parameter in network.parameters()) == PARAMETERS[backbone]
+    with np.load(REFERENCE / "polyp_pvt.npz") as recorded, torch.no_grad():
+        x, *maps = (torch.as_tensor(recorded[f"polyp_pvt_{backbone}/{name}"]) for name in ("x", "p1", "p2"))
+        found = network.outputs(x)
+        torch.testing.assert_close(network(x), found.fusion + found.similarity)
+    for logits, expected in zip(found, maps, strict=True):
+        assert (logits - expected).abs().max() / expected.abs().max() < 1e-4
+
+
+def test_training_mode_gives_both_maps():
+    output = PolypPVT("b0").train()(torch.randn(2, 3, 64, 32))
+    assert [tuple(logits.shape) for logits in output] == [(2, 1, 64, 32)] * 2
+    torch.testing.assert_close(output.prediction, output.fusion + output.similarity)
+
+
+def test_sides_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match=r"multiples of 32, got \(64, 50\); pad or resize"):
+        PolypPVT("b0")(torch.zeros(1, 3, 64, 50))
+
+
+def test_an_unknown_backbone_is_refused():
+    with pytest.raises(ValueError, match=r"backbone must be one of \['b0', .*'b5'\], got 'b9'"):
+        PolypPVT("b9")
+
+
+def test_a_backbone_alone_is_loaded_without_its_classifier(saved):
+    weights = {key.removeprefix("backbone."): v for key, v in official("b0").items() if key.startswith("backbone.")}
+    network = PolypPVT(
+        "b0", pretrained=str(saved(weights | {"head.weight": torch.zeros(9, 256), "head.bias": torch.zeros(9)}))
+    )
+    torch.testing.assert_close(
+        network.backbone.encoder.layers[1].blocks[0].attention.value.bias, weights["block2.0.attn.kv.bias"][64:]
+    )
+
+
+def test_the_checkpoint_of_another_backbone_is_refused(saved):
+    path = saved(official("b2"))
+    with pytest.raises(
+        ValueError,
+        match=r"PolypPVT\.pth: expected the weights of PolypPVT, found others: .*not expected.*of another shape",
+    ):
+        PolypPVT.from_official(path, "b0")
+
+
+def test_missing_and_extra_keys_are_named_together(saved):
+    weights = official("b0")
+    weights["other"] = weights.pop("out_SAM.bias")
+    with pytest.raises(ValueError, match=r"1 missing \(similarity_head\.bias\); 1 not expected \(other\)"):
+        PolypPVT.from_official(saved(weights), "b0")
+
+
+@pytest.mark.parametrize("content", [{"model": {}}, [1]])
+def test_another_kind_of_file_is_refused(saved, content):
+    with pytest.raises(ValueError, match=r"PolypPVT\.pth: expected a state dict of tensors, found"):
+        PolypPVT.from_official(saved(content))
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"none\.pth: expected a trained model"):
+        load_pvt_v2(tmp_path / "none.pth", PolypPVT("b0").backbone)
+
+
+def test_the_hub_without_a_network_says_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(OSError, match=r"pvt_v2_b0\.pth"):
+        PolypPVT("b0", pretrained="hub")
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`", "ignore:`torch.jit:DeprecationWarning")
+def test_tracing_gives_what_the_network_gives():
+    network, x = PolypPVT("b0").eval(), torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        traced = torch.jit.trace(network, x)
+        torch.testing.assert_close(traced(x), network(x))
