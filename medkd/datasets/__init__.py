@@ -3,17 +3,23 @@
 from medkd.datasets.acdc import prepare_acdc
 from medkd.datasets.datalist import DatalistError, check_datalist, load_datalist, write_datalist
 from medkd.datasets.mixed import MixedBatchSampler, MixedSupervisionDataset
+from medkd.datasets.multiscale import MultiScaleLoader
 from medkd.datasets.phantoms import make_cardiac_phantoms
+from medkd.datasets.polyp import prepare_polyp
+from medkd.datasets.polyp_phantoms import make_polyp_phantoms
 from medkd.datasets.studies import find_studies
 
 __all__ = [
     "DatalistError",
     "MixedBatchSampler",
     "MixedSupervisionDataset",
+    "MultiScaleLoader",
     "check_datalist",
     "find_studies",
     "load_datalist",
     "make_cardiac_phantoms",
+    "make_polyp_phantoms",
     "prepare_acdc",
+    "prepare_polyp",
     "write_datalist",
 ]

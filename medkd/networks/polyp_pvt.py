@@ -74,7 +74,7 @@ class PolypPVT(nn.Module):
         Args:
             x: ``[B, 3, H, W]``, normalised as ImageNet is; H and W are multiples of 32.
         """
-        if x.shape[-1] % 32 or x.shape[-2] % 32:
+        if not torch.jit.is_tracing() and (x.shape[-1] % 32 or x.shape[-2] % 32):
             raise ValueError(
                 f"expected sides that are multiples of 32, got {tuple(x.shape[-2:])}; pad or resize the image"
             )
