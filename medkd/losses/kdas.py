@@ -150,8 +150,8 @@ def self_attention(x: Tensor) -> Tensor:
         x: ``[..., H, W]``.
     """
     with torch.autocast(x.device.type, enabled=False):
-        weights = (x @ x.transpose(-1, -2) / x.shape[-1] ** 0.5).softmax(-1)
-        return weights @ x
+        attended: Tensor = (x @ x.transpose(-1, -2) / x.shape[-1] ** 0.5).softmax(-1) @ x
+    return attended
 
 
 def symmetric(x: Tensor) -> Tensor:

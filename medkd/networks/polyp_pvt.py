@@ -74,7 +74,8 @@ class PolypPVT(nn.Module):
         Args:
             x: ``[B, 3, H, W]``, normalised as ImageNet is; H and W are multiples of 32.
         """
-        if not torch.jit.is_tracing() and (x.shape[-1] % 32 or x.shape[-2] % 32):
+        # While a graph is traced or exported, sides are symbols.
+        if any(isinstance(side, int) and side % 32 for side in x.shape[-2:]):
             raise ValueError(
                 f"expected sides that are multiples of 32, got {tuple(x.shape[-2:])}; pad or resize the image"
             )
@@ -127,7 +128,8 @@ class CascadedFusion(nn.Module):
         at_shallow = at_shallow * shallow
         joined = self.join_middle(torch.cat([at_middle, self.carry_deep(_resize(deep, 2))], 1))
         joined = self.join_shallow(torch.cat([at_shallow, self.carry_middle(_resize(joined, 2))], 1))
-        return self.out(joined)
+        fused: Tensor = self.out(joined)
+        return fused
 
 
 class CamouflageIdentification(nn.Module):
@@ -143,7 +145,8 @@ class CamouflageIdentification(nn.Module):
         """``[B, C, H, W]`` to the same shape."""
         pooled = (x.mean((2, 3), keepdim=True), x.amax((2, 3), keepdim=True))
         x = x * sum(self.excite(F.relu(self.squeeze(p))) for p in pooled).sigmoid()
-        return x * self.place(torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], 1)).sigmoid()
+        attended: Tensor = x * self.place(torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], 1)).sigmoid()
+        return attended
 
 
 class SimilarityAggregation(nn.Module):
@@ -166,7 +169,8 @@ class SimilarityAggregation(nn.Module):
         nodes = self.state(x).flatten(2) @ votes.transpose(1, 2)
         mixed = self.mix_nodes(nodes.transpose(1, 2)).transpose(1, 2) - nodes
         related = F.relu(self.mix_states(mixed)) @ votes
-        return x + self.extend(related.unflatten(2, tuple(x.shape[-2:])))
+        refined: Tensor = x + self.extend(related.unflatten(2, tuple(x.shape[-2:])))
+        return refined
 
 
 def _resize(x: Tensor, scale: float) -> Tensor:
@@ -177,7 +181,7 @@ def _pvt_v2(name: str, pretrained: str | None) -> Any:
     """PVTv2 with the official epsilons: 1e-6 in the blocks, 1e-5 after patch embedding and spatial reduction."""
     from transformers import PvtV2Backbone, PvtV2Config
 
-    sizes = BACKBONES[name]
+    sizes: dict[str, Any] = dict(BACKBONES[name])
     stages = [f"stage{number}" for number in (1, 2, 3, 4)]
     if pretrained == "hub":
         backbone = _from_hub(name, stages)
