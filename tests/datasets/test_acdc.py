@@ -278,8 +278,8 @@ def test_real_patients_are_prepared(tmp_path):
     for folder in sorted(shared.glob("patient*"))[:12]:
         (tmp_path / "source" / folder.name).symlink_to(folder)
     counts = prepare(tmp_path / "source", tmp_path / "out")
-    assert [counts[section]["patients"] for section in ("training", "validation", "test")] == [8, 2, 2]
-    assert counts["training"] == {"images": 16, "patients": 8, "strong": 4}
+    assert [counts[section]["patients"] for section in ("training", "validation", "test")] == [7, 2, 3]
+    assert counts["training"] == {"images": 14, "patients": 7, "strong": 4}
     for item in load_datalist(tmp_path / "out", "training")[:4]:
         truth, weak = read(item["label"]), read(item["weak_label"])
         annotated = weak != 255
