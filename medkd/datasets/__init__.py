@@ -7,7 +7,7 @@ from medkd.datasets.multiscale import MultiScaleLoader
 from medkd.datasets.phantoms import make_cardiac_phantoms
 from medkd.datasets.polyp import prepare_polyp
 from medkd.datasets.polyp_phantoms import make_polyp_phantoms
-from medkd.datasets.studies import find_studies
+from medkd.datasets.studies import find_frames, find_studies
 
 __all__ = [
     "DatalistError",
@@ -15,6 +15,7 @@ __all__ = [
     "MixedSupervisionDataset",
     "MultiScaleLoader",
     "check_datalist",
+    "find_frames",
     "find_studies",
     "load_datalist",
     "make_cardiac_phantoms",

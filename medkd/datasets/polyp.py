@@ -15,12 +15,11 @@ import pandas as pd
 from PIL import Image
 
 from medkd.datasets.datalist import DatalistError, summary, write_datalist
+from medkd.datasets.studies import FRAME_SUFFIXES
 from medkd.files import atomic_folder
 from medkd.transforms.frames import to_rgb
 
 __all__ = ["prepare_polyp"]
-
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp")
 
 
 def prepare_polyp(
@@ -93,7 +92,7 @@ def _by_stem(folder: Path, problems: list[str]) -> dict[str, Path]:
         return {}
     files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in _SUFFIXES and not path.name.startswith("."):
+        if path.suffix.lower() in FRAME_SUFFIXES and not path.name.startswith("."):
             if path.stem in files:
                 problems.append(f"{path}: expected one file of this stem, found {files[path.stem].name} too")
             files[path.stem] = path

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["find_studies", "output_name"]
+__all__ = ["find_frames", "find_studies", "output_name"]
+
+FRAME_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp")
 
 
 def find_studies(path: str | Path) -> list[dict[str, str]]:
@@ -31,11 +33,23 @@ def find_studies(path: str | Path) -> list[dict[str, str]]:
     found = [path] if path.is_file() else _inside(path)
     if not found:
         raise FileNotFoundError(f"{path}: expected .nii, .nii.gz or DICOM files, found none")
-    names = Counter(_stem(image) for image in found)
-    twice = [str(image) for image in found if names[_stem(image)] > 1]
-    if twice:
-        raise ValueError(f"{path}: expected studies of different names, or one result would replace another: {twice}")
-    return [{"image": str(image)} for image in found]
+    return _distinct(path, found, [_stem(image) for image in found])
+
+
+def find_frames(path: str | Path) -> list[dict[str, str]]:
+    """The image files (JPEG, PNG, TIFF, BMP) that a path names: itself, or those in the folder.
+
+    Raises:
+        FileNotFoundError: if the path does not exist or holds no image.
+        ValueError: if two images would give results of one name.
+    """
+    path = Path(path)
+    found = [path] if path.is_file() else sorted(p for p in path.glob("*") if p.suffix.lower() in FRAME_SUFFIXES)
+    if not found:
+        raise FileNotFoundError(
+            f"{path}: expected an image file or a folder of {', '.join(FRAME_SUFFIXES)}, found none"
+        )
+    return _distinct(path, found, [image.stem for image in found])
 
 
 def output_name(meta: Mapping[str, Any], saver: Any = None) -> dict[str, Any]:
@@ -44,6 +58,15 @@ def output_name(meta: Mapping[str, Any], saver: Any = None) -> dict[str, Any]:
     MONAI's formatter takes what follows the last point for an extension, and folders of DICOM are often named by UID.
     """
     return {"subject": _stem(Path(str(meta["filename_or_obj"]))) + ".nii", "idx": None}
+
+
+def _distinct(path: Path, found: list[Path], names: list[str]) -> list[dict[str, str]]:
+    """The items, after a check that no result would replace another."""
+    count = Counter(names)
+    twice = [str(image) for image, name in zip(found, names, strict=True) if count[name] > 1]
+    if twice:
+        raise ValueError(f"{path}: expected studies of different names, or one result would replace another: {twice}")
+    return [{"image": str(image)} for image in found]
 
 
 def _stem(image: Path) -> str:

@@ -40,11 +40,12 @@ class CheckCased(MapTransform):
     """After loading: an image that can be learned from, and labels that belong to it.
 
     Args:
-        keys: keys of the images, channel first, ``[1, *spatial]``.
+        keys: keys of the images, channel first, ``[channels, *spatial]``.
         label_keys: keys of the labels, ``[1, *spatial]``; absent ones are passed over.
         num_classes: number of classes with the background; labels lie in [0, num_classes) or are in ``ignore_values``.
         ignore_values: label values that mean "not annotated".
         spatial_dims: expected number of spatial dimensions.
+        channels: expected number of channels.
 
     Raises:
         ValueError: when called, with every problem of the item at once.
@@ -58,18 +59,20 @@ class CheckCased(MapTransform):
         num_classes: int = 2,
         ignore_values: Collection[int] = (255,),
         spatial_dims: int = 3,
+        channels: int = 1,
     ) -> None:
         super().__init__(keys)
         self.label_keys = tuple(label_keys)
         self.num_classes = num_classes
         self.ignore_values = tuple(ignore_values)
         self.spatial_dims = spatial_dims
+        self.channels = channels
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Return the item unchanged, or raise."""
         problems: list[str] = []
         for key in self.keys:
-            problems += image_problems(data[key], spatial_dims=self.spatial_dims)
+            problems += image_problems(data[key], spatial_dims=self.spatial_dims, channels=self.channels)
             for label_key in self.label_keys:
                 if label_key in data:
                     label = data[label_key]
@@ -97,13 +100,16 @@ def file_problem(path: str | Path) -> str | None:
     return f"{path}: expected a folder with one DICOM series, found {found}"
 
 
-def image_problems(image: Tensor, *, spatial_dims: int = 3) -> list[str]:
-    """What is wrong with an image ``[1, *spatial]``; empty if nothing is."""
+def image_problems(image: Tensor, *, spatial_dims: int = 3, channels: int = 1) -> list[str]:
+    """What is wrong with an image ``[channels, *spatial]``; empty if nothing is."""
     name = _name(image)
-    if image.ndim != spatial_dims + 1 or image.shape[0] != 1:
+    if image.ndim != spatial_dims + 1 or image.shape[0] != channels:
         shape = " × ".join(map(str, (*image.shape[1:], image.shape[0])))
         return [
-            f"{name}: expected a {spatial_dims}D image of one channel, found {shape} (the last are channels or frames)"
+            (
+                f"{name}: expected a {spatial_dims}D image of {'one channel' if channels == 1 else f'{channels} channels'}, "
+                f"found {shape} (the last are channels or frames)"
+            )
         ]
     values = torch.as_tensor(image).float()
     if not bool(torch.isfinite(values).all()):
