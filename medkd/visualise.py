@@ -21,8 +21,9 @@ def save_overlay(path: str | Path, rows: Mapping[str, tuple[NDArray[Any], Mappin
 
     Args:
         path: the PNG to write.
-        rows: for each case its image ``[H, W(, slices)]`` and its named masks of that shape, with 0 = background. The
-            slice shown is the one with the most foreground in the first mask that has any.
+        rows: for each case its image ``[H, W(, slices)]``, or ``[H, W, 3]`` in colour of 8 bit, and its named masks
+            ``[H, W(, slices)]``, with 0 = background. The slice shown is the one with the most foreground in the first
+            mask that has any.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -44,7 +45,7 @@ def overlay_figure(rows: Mapping[str, tuple[NDArray[Any], Mapping[str, NDArray[A
         image, masks = _one_slice(image, masks)
         low, high = np.percentile(image, (1, 99))
         for axis, (name, mask) in zip(line, [(case, None), *masks.items()], strict=False):
-            axis.imshow(image.T, cmap="gray", vmin=low, vmax=max(high, low + 1e-6))
+            axis.imshow(image.swapaxes(0, 1), cmap="gray", vmin=low, vmax=max(high, low + 1e-6))
             if mask is not None:
                 shown = np.ma.masked_equal(mask.T, 0)
                 axis.imshow(
@@ -63,8 +64,8 @@ def overlay_figure(rows: Mapping[str, tuple[NDArray[Any], Mapping[str, NDArray[A
 
 def _one_slice(image: NDArray[Any], masks: Mapping[str, NDArray[Any]]) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
     """The most telling slice of a volume; a 2D image as it is."""
-    if image.ndim == 2:
-        return image, dict(masks)
+    if next(iter(masks.values())).ndim == 2:
+        return image.astype(np.uint8) if image.ndim == 3 else image, dict(masks)
     filled = [mask for mask in masks.values() if (mask > 0).any()]
     depth = int((filled[0] > 0).sum((0, 1)).argmax()) if filled else image.shape[-1] // 2
     return image[..., depth], {name: mask[..., depth] for name, mask in masks.items()}

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 from ignite.engine import Engine, Events
+from monai.data import PILReader
 from monai.transforms import LoadImage
 
+from medkd.transforms.frames import to_rgb
 from medkd.visualise import save_overlay
 
 __all__ = ["Overlays"]
@@ -29,7 +31,8 @@ class Overlays:
         self.keys = dict(keys)
         self.cases = cases
         self._rows: dict[str, Any] = {}
-        self._load = LoadImage(image_only=True, reader=["PydicomReader", "NibabelReader"])
+        frames = PILReader(converter=to_rgb)
+        self._load = LoadImage(image_only=True, reader=["PydicomReader", "NibabelReader", frames])
 
     def attach(self, engine: Engine) -> None:
         """Register with an evaluator whose output is decollated."""
@@ -54,8 +57,9 @@ class Overlays:
             }
             # The network's input is resampled and normalised; a reader wants to see the image itself.
             title = f"{len(self._rows) + 1}: {Path(path).name.split('.')[0]}"  # two cases may have one file name
-            image = np.asarray(self._load(path))
-            self._rows[title] = (image.reshape(next(iter(masks.values())).shape), masks)  # some files have empty axes
+            image, shape = np.asarray(self._load(path)), next(iter(masks.values())).shape
+            colour = image.ndim == len(shape) + 1 and image.shape[-1] == 3
+            self._rows[title] = (image if colour else image.reshape(shape), masks)  # some files have empty axes
 
     def _save(self, engine: Engine) -> None:
         if self._rows:

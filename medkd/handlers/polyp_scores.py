@@ -24,7 +24,7 @@ class PolypScores:
     Args:
         output_dir: folder of the CSV files.
         probability_key: key of the foreground's probability ``[1, H, W]`` in the engine's output, in the image's size.
-        label_key: key of the mask ``[1, H, W]``, 0 and 1.
+        label_key: key of the mask ``[1, H, W]``, 0 and 1, or one-hot ``[2, H, W]``.
     """
 
     def __init__(self, output_dir: str, *, probability_key: str = "probability", label_key: str = "label") -> None:
@@ -47,7 +47,7 @@ class PolypScores:
             name = str(source.get("dataset", "test"))
             path = Path(str(source["image"].meta["filename_or_obj"]))
             prediction = to_gray(item[self.probability_key][0].float().cpu().numpy())
-            mask = (255 * (item[self.label_key][0].cpu().numpy() > 0)).astype(np.uint8)
+            mask = (255 * (item[self.label_key][-1].cpu().numpy() > 0)).astype(np.uint8)
             scores = self._sets.setdefault(name, PolypMeasures()).step(prediction, mask)
             row = {"case": path.name, "patient": f"{name}/{path.stem}", "dataset": name, "branch": "student"}
             self._rows.append({**row, "class": "polyp", **scores})
