@@ -150,7 +150,8 @@ class _ItemBuilder:
     def _weak_label(self, frame: Path, stem: str, truth: Path) -> str:
         name = f"weak_labels/{stem}.nii.gz"
         if self.weak == "scribble":
-            return self._write(name, frame.with_name(f"{stem}_scribble.nii.gz"), self._scribble)
+            scribble = frame.with_name(f"{stem}_scribble.nii.gz")
+            return self._write(name, scribble, self._scribble, also=[_SCRIBBLE_UNANNOTATED])
         number = int("".join(filter(str.isdigit, stem)))
         rng = np.random.default_rng([self.seed, number])
 
@@ -164,13 +165,21 @@ class _ItemBuilder:
         values = _left_ventricle(label) if self.classes == "lv" else label
         return np.where(label == _SCRIBBLE_UNANNOTATED, 255, values).astype(np.uint8)
 
-    def _write(self, name: str, source: Path, change: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]) -> str:
+    def _write(
+        self,
+        name: str,
+        source: Path,
+        change: Callable[[NDArray[np.uint8]], NDArray[np.uint8]],
+        *,
+        also: Sequence[int] = (),
+    ) -> str:
+        """A label made from another, whose values must be ACDC's, or those ``also`` allowed."""
         try:
             image = nib.nifti1.load(source)
             values = np.asarray(image.dataobj)
         except Exception:  # noqa: BLE001 - whatever the reader raises: the check of the datalist reads it again and says so
             return self._relative(source)
-        strange = np.setdiff1d(values, [*CLASSES["all"], _SCRIBBLE_UNANNOTATED])
+        strange = np.setdiff1d(values, [*CLASSES["all"], *also])
         if strange.size:
             self.problems.append(f"{source}: expected the labels of ACDC, found {strange[:5].tolist()}")
         changed = change(values.astype(np.uint8))

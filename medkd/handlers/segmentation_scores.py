@@ -23,8 +23,9 @@ class SegmentationScores:
 
     Sets ``engine.state.metrics["student_dice"]``, ``["student_dice_myocardium"]``, …, the means over cases. With
     ``output_dir`` also writes ``cases.csv`` (one row per case, branch and class, with the item's ``patient`` if it has
-    one) and ``summary.csv`` (mean, standard deviation, median and number of cases). A class that is absent from prediction and label has Dice 1; HD95 is empty
-    where one of the two is absent, and such cases are counted in the summary.
+    one) and ``summary.csv`` (mean, standard deviation, median and number of cases). A class that is absent from
+    prediction and label has Dice 1; HD95 is empty where one of the two is absent, and such cases are counted in the
+    summary.
 
     Args:
         class_names: names of the classes from 1 on; 0 is the background.

@@ -65,14 +65,16 @@ class TrackingHandler(MLFlowHandler):
     def epoch_completed(self, engine: Engine) -> None:
         """Log the epoch's metrics and new pictures."""
         super().epoch_completed(engine)
-        for picture in self._new_pictures() if self.picture_dir else ():
+        for picture in self._new_pictures():
             self.client.log_artifact(self._run_id, str(picture), "overlays")
 
     def _new_pictures(self) -> list[Path]:
         """This run's pictures that its store does not have; the store is asked, for a resumed run may have some."""
+        if self.picture_dir is None:
+            return []
         run: Any = self.cur_run
         logged = {Path(item.path).name for item in self.client.list_artifacts(self._run_id, "overlays")}
-        pictures = sorted(self.picture_dir.glob("*.png")) if self.picture_dir else []
+        pictures = sorted(self.picture_dir.glob("*.png"))
         return [p for p in pictures if p.name not in logged and p.stat().st_mtime * 1000 >= run.info.start_time]
 
     def _log_learning_rate(self, engine: Engine) -> None:

@@ -154,6 +154,7 @@ def _tracking_uri(root: Path) -> str:
 def _output_to(log: Path) -> Iterator[None]:
     """Send prints, warnings and the records of every logger to a file."""
     known = [logging.getLogger(name) for name in logging.Logger.manager.loggerDict]
+    level = logging.getLogger().level
     before = {logger: logger.handlers[:] for logger in (logging.getLogger(), *known) if logger.handlers}
     with log.open("a", encoding="utf-8") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
         for logger in {logging.getLogger(), *before}:
@@ -164,5 +165,6 @@ def _output_to(log: Path) -> Iterator[None]:
                 yield
         finally:
             logging.getLogger().handlers = []
+            logging.getLogger().setLevel(level)
             for logger, handlers in before.items():
                 logger.handlers = handlers

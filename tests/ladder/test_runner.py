@@ -37,9 +37,10 @@ def run(ladder, root, **kwargs):
 @pytest.fixture(scope="module")
 def done(good, tmp_path_factory):
     """A ladder that ran: its folder and its scores."""
-    root, handlers = tmp_path_factory.mktemp("ladder") / "out", logging.getLogger().handlers[:]
+    root, logger = tmp_path_factory.mktemp("ladder") / "out", logging.getLogger()
+    before = logger.handlers[:], logger.level
     scores = run(good, root)
-    assert logging.getLogger().handlers == handlers
+    assert (logger.handlers, logger.level) == before
     return root, scores
 
 
