@@ -8,13 +8,18 @@ import time
 from pathlib import Path
 from typing import Any
 
-__all__ = ["run_demo"]
+from medkd import datasets
+from medkd.ladder import load_ladder, render, run_ladder
+from medkd.visualise import read_image, read_mask, save_overlay
+
+__all__ = ["METHODS", "run_demo"]
 
 # Enough training for the order of the rungs to show on two CPU cores; real trainings take the defaults of train.yaml.
-_DEMOS: dict[str, dict[str, Any]] = {
+METHODS: dict[str, dict[str, Any]] = {
     "confkd": {
         "bundle": "confkd_cardiac_mri_segmentation",
-        "settings": {
+        "phantoms": datasets.make_cardiac_phantoms,
+        "training": {
             "max_epochs": 12,
             "epoch_length": 15,
             "val_interval": 4,
@@ -22,29 +27,50 @@ _DEMOS: dict[str, dict[str, Any]] = {
             "num_workers": 0,
             "learning_rate": 0.002,
         },
+        "inference": ["patch_size"],
         "best_rung": "kl_entropy",
-    }
+    },
+    "kdas": {
+        "bundle": "kdas_polyp_segmentation",
+        "phantoms": datasets.make_polyp_phantoms,
+        "training": {
+            "max_epochs": 10,
+            "val_interval": 5,
+            "image_size": [96, 96],
+            "scales": [1.0],
+            "num_workers": 0,
+            "learning_rate": 0.001,
+            "teacher_def#backbone": "resnet18",
+        },
+        "inference": ["image_size"],
+        "best_rung": "kdas",
+    },
 }
 
 
 def run_demo(method: str = "confkd", *, bundles: str | Path = "bundles", output_dir: str | Path = "demo") -> None:
-    """Make phantoms, run the demo's ladder on them, apply the student to a held-out volume, and say where all that is.
+    """Make phantoms, run the demo's ladder on them, apply the student to a held-out image, and say where all that is.
 
     Args:
-        method: the method to show.
+        method: the method to show, a key of ``METHODS``.
         bundles: folder of the bundles.
         output_dir: folder to make or to go on in.
-    """
-    from medkd.ladder import load_ladder, render, run_ladder
 
-    demo, root, started = _DEMOS[method], Path(output_dir).resolve(), time.monotonic()
+    Raises:
+        ValueError: for an unknown method.
+    """
+    if method not in METHODS:
+        raise ValueError(f"expected a method of {sorted(METHODS)}, got {method!r}")
+    demo, root, started = METHODS[method], Path(output_dir).resolve(), time.monotonic()
     bundle, data = Path(bundles).resolve() / demo["bundle"], root / "data"
     if not (data / "datalist.json").is_file():
-        _make_phantoms(data)
+        print(f"Making phantoms in {data} …")
+        demo["phantoms"](data)
     ladder = load_ladder(bundle, ["demo"])
-    scores = run_ladder(ladder, root / "ladder", dataset_dir=data, overrides=demo["settings"])
+    scores = run_ladder(ladder, root / "ladder", dataset_dir=data, overrides=demo["training"])
     student = root / "ladder" / demo["best_rung"] / "seed0" / "models" / "model.pt"
-    picture = _apply(bundle, student, data, root, demo["settings"]["patch_size"])
+    settings = {name: demo["training"][name] for name in demo["inference"]}
+    picture = _apply(bundle, student, data, root, settings)
     print(f"\n{render(ladder, scores)}\n")
     print(f"Student:   {student}")
     print(f"Picture:   {picture}")
@@ -56,34 +82,21 @@ def run_demo(method: str = "confkd", *, bundles: str | Path = "bundles", output_
     print(f"Done in {time.monotonic() - started:.0f} s.")
 
 
-def _make_phantoms(folder: Path) -> None:
-    from medkd.datasets import make_cardiac_phantoms
-
-    print(f"Making phantoms in {folder} …")
-    make_cardiac_phantoms(folder)
-
-
-def _apply(bundle: Path, student: Path, data: Path, root: Path, patch_size: list[int]) -> Path:
-    """Run the bundle's inference, as a user would, on the first test volume; draw what comes out."""
-    import nibabel as nib
-    import numpy as np
-
-    from medkd.datasets import load_datalist
-    from medkd.visualise import save_overlay
-
-    case = load_datalist(data, "test")[0]
+def _apply(bundle: Path, student: Path, data: Path, root: Path, settings: dict[str, Any]) -> Path:
+    """Run the bundle's inference, as a user would, on the first test image; draw what comes out."""
+    case = datasets.load_datalist(data, "test")[0]
     out = root / "predictions"
     command = [
         *(sys.executable, "-m", "monai.bundle", "run", "--config_file", "configs/inference.yaml"),
         *("--dataset_dir", case["image"], "--output_dir", str(out), "--model_path", str(student)),
-        *("--patch_size", str(patch_size)),
+        *(part for name, value in settings.items() for part in (f"--{name}", str(value))),
     ]
     done = subprocess.run(command, cwd=bundle, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"inference failed:\n{done.stderr[-2000:]}")
-    name = Path(case["image"]).name.removesuffix(".nii.gz")
-    paths = {"label": case["label"], "student": out / f"{name}_seg.nii.gz"}
-    masks = {title: np.asarray(nib.nifti1.load(path).dataobj) for title, path in paths.items()}
+    name = Path(case["image"]).name.split(".")[0]
+    (mask,) = out.glob(f"{name}_seg.*")
     picture = root / "overlay.png"
-    save_overlay(picture, {name: (np.asarray(nib.nifti1.load(case["image"]).dataobj), masks)})
+    masks = {"label": read_mask(case["label"]), "student": read_mask(mask)}
+    save_overlay(picture, {name: (read_image(case["image"]), masks)})
     return picture

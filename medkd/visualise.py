@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from medkd.files import atomic_path
+from medkd.transforms.frames import to_rgb
 
-__all__ = ["overlay_figure", "save_overlay"]
+__all__ = ["overlay_figure", "read_image", "read_mask", "save_overlay"]
 
 _COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#d55e00", "#cc79a7")  # Okabe-Ito: told apart by everyone
 
@@ -21,8 +23,8 @@ def save_overlay(path: str | Path, rows: Mapping[str, tuple[NDArray[Any], Mappin
 
     Args:
         path: the PNG to write.
-        rows: for each case its image ``[H, W(, slices)]``, or ``[H, W, 3]`` in colour of 8 bit, and its named masks
-            ``[H, W(, slices)]``, with 0 = background. The slice shown is the one with the most foreground in the first
+        rows: for each case its image ``[W, H(, slices)]``, or ``[W, H, 3]`` in colour of 8 bit, and its named masks
+            ``[W, H(, slices)]``, with 0 = background. The slice shown is the one with the most foreground in the first
             mask that has any.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -31,6 +33,33 @@ def save_overlay(path: str | Path, rows: Mapping[str, tuple[NDArray[Any], Mappin
     FigureCanvasAgg(figure)
     with atomic_path(path) as partial:
         figure.savefig(partial, format="png", dpi=100)
+
+
+def read_image(path: str | Path) -> NDArray[Any]:
+    """A NIfTI volume, or a frame ``[W, H, 3]`` of 8 bit from any picture file; x comes first, as in MONAI's readers."""
+    if _is_nifti(path):
+        return _read_nifti(path)
+    with Image.open(path) as opened:
+        return np.asarray(to_rgb(opened)).swapaxes(0, 1)
+
+
+def read_mask(path: str | Path) -> NDArray[Any]:
+    """A NIfTI label volume, or a mask ``[W, H]`` of 0 and 1 from any picture file, be it written as 0/1 or 0/255."""
+    if _is_nifti(path):
+        return _read_nifti(path)
+    with Image.open(path) as opened:
+        values = np.asarray(to_rgb(opened).convert("L")).T
+    return values if values.max() <= 1 else (values >= 128).astype(np.uint8)
+
+
+def _is_nifti(path: str | Path) -> bool:
+    return Path(path).name.lower().endswith((".nii", ".nii.gz"))
+
+
+def _read_nifti(path: str | Path) -> NDArray[Any]:
+    import nibabel as nib
+
+    return np.asarray(nib.nifti1.load(path).dataobj)
 
 
 def overlay_figure(rows: Mapping[str, tuple[NDArray[Any], Mapping[str, NDArray[Any]]]]) -> Any:
@@ -47,7 +76,7 @@ def overlay_figure(rows: Mapping[str, tuple[NDArray[Any], Mapping[str, NDArray[A
         for axis, (name, mask) in zip(line, [(case, None), *masks.items()], strict=False):
             axis.imshow(image.swapaxes(0, 1), cmap="gray", vmin=low, vmax=max(high, low + 1e-6))
             if mask is not None:
-                shown = np.ma.masked_equal(mask.T, 0)
+                shown = np.where(mask.T > 0, mask.T.astype(float), np.nan)  # what is not a number is not drawn
                 axis.imshow(
                     shown,
                     cmap=ListedColormap(_COLOURS),
@@ -64,7 +93,7 @@ def overlay_figure(rows: Mapping[str, tuple[NDArray[Any], Mapping[str, NDArray[A
 
 def _one_slice(image: NDArray[Any], masks: Mapping[str, NDArray[Any]]) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
     """The most telling slice of a volume; a 2D image as it is."""
-    if next(iter(masks.values())).ndim == 2:
+    if image.ndim == 2 or all(mask.ndim == 2 for mask in masks.values()):
         return image.astype(np.uint8) if image.ndim == 3 else image, dict(masks)
     filled = [mask for mask in masks.values() if (mask > 0).any()]
     depth = int((filled[0] > 0).sum((0, 1)).argmax()) if filled else image.shape[-1] // 2

@@ -9,8 +9,8 @@ import pytest
 from matplotlib.image import imread
 
 import medkd
-from medkd.cli import _overrides, main
-from medkd.ladder import load_ladder
+from medkd.cli import main
+from medkd.ladder import load_ladder, overridden
 
 TINY = ["--strong", "1", "--weak", "1", "--validation", "1", "--test", "1", "--size", "48", "--slices", "2"]
 
@@ -106,9 +106,16 @@ def test_wrong_overrides_of_a_ladder_are_refused(bundle, tmp_path, capsys, pairs
 
 
 def test_overrides_are_values_of_yaml_and_numbers_without_a_point_too(bundle):
-    found = _overrides(load_ladder(bundle), ["max_epochs=1e-3", "seed=[1, -1]"])
+    _, found = overridden(load_ladder(bundle), ["max_epochs=1e-3", "seed=[1, -1]"])
     assert found == {"max_epochs": 0.001, "seed": [1, -1]}
-    assert _overrides(load_ladder(bundle), ["seed=weak_label"]) == {"seed": "weak_label"}
+    assert overridden(load_ladder(bundle), ["seed=weak_label"])[1] == {"seed": "weak_label"}
+
+
+def test_an_override_may_be_of_one_rung(bundle):
+    ladder, shared = overridden(load_ladder(bundle), ["max_epochs=2", "second:max_epochs=9"])
+    assert shared == {"max_epochs": 2}
+    assert "max_epochs" not in ladder.rungs["first"]
+    assert ladder.rungs["second"]["max_epochs"] == 9
 
 
 def test_an_unknown_rung_is_refused(bundle, tmp_path, capsys):

@@ -56,5 +56,5 @@ def test_the_background_is_transparent_and_classes_have_their_colours():
     label[7:9, 2:6] = 3
     overlay = overlay_figure({"case": (image, {"label": label})}).axes[1].get_images()[1]
     colours = overlay.to_rgba(overlay.get_array())
-    assert np.all(np.asarray(overlay.get_array().mask) == (label.T == 0))
+    assert np.all(np.ma.getmaskarray(overlay.get_array()) == (label.T == 0))
     assert not np.allclose(colours[3, 3], colours[3, 7])

@@ -15,7 +15,7 @@ import pandas as pd
 from PIL import Image
 
 from medkd.datasets.datalist import DatalistError, summary, write_datalist
-from medkd.datasets.studies import FRAME_SUFFIXES
+from medkd.datasets.studies import images_by_stem
 from medkd.files import atomic_folder
 from medkd.transforms.frames import to_rgb
 
@@ -78,25 +78,12 @@ def prepare_polyp(
 
 def _pairs(folder: Path, problems: list[str]) -> dict[str, tuple[Path, Path]]:
     """Image and mask by stem; what has no partner is a problem."""
-    images, masks = (_by_stem(folder / kind, problems) for kind in ("images", "masks"))
+    images, masks = (images_by_stem(folder / kind, problems) for kind in ("images", "masks"))
     problems += [f"{images[s]}: expected a mask {s}.* in {folder / 'masks'}, found none" for s in images.keys() - masks]
     problems += [
         f"{masks[s]}: expected an image {s}.* in {folder / 'images'}, found none" for s in masks.keys() - images
     ]
     return {stem: (images[stem], masks[stem]) for stem in sorted(images.keys() & masks)}
-
-
-def _by_stem(folder: Path, problems: list[str]) -> dict[str, Path]:
-    if not folder.is_dir():
-        problems.append(f"{folder}: expected a folder of images, found nothing there")
-        return {}
-    files: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in FRAME_SUFFIXES and not path.name.startswith("."):
-            if path.stem in files:
-                problems.append(f"{path}: expected one file of this stem, found {files[path.stem].name} too")
-            files[path.stem] = path
-    return files
 
 
 def _pair_problems(image: Path, mask: Path) -> Iterator[str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["find_frames", "find_studies", "output_name"]
+__all__ = ["find_frames", "find_studies", "images_by_stem", "output_name"]
 
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp")
 
@@ -50,6 +50,20 @@ def find_frames(path: str | Path) -> list[dict[str, str]]:
             f"{path}: expected an image file or a folder of {', '.join(FRAME_SUFFIXES)}, found none"
         )
     return _distinct(path, found, [image.stem for image in found])
+
+
+def images_by_stem(folder: Path, problems: list[str]) -> dict[str, Path]:
+    """The image files of a folder by name without extension; what is ambiguous or missing joins the problems."""
+    if not folder.is_dir():
+        problems.append(f"{folder}: expected a folder of images, found nothing there")
+        return {}
+    files: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in FRAME_SUFFIXES and not path.name.startswith("."):
+            if path.stem in files:
+                problems.append(f"{path}: expected one file of this stem, found {files[path.stem].name} too")
+            files[path.stem] = path
+    return files
 
 
 def output_name(meta: Mapping[str, Any], saver: Any = None) -> dict[str, Any]:

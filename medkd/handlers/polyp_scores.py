@@ -35,9 +35,13 @@ class PolypScores:
 
     def attach(self, engine: Engine) -> None:
         """Register with an evaluator whose output is decollated."""
-        engine.add_event_handler(Events.EPOCH_STARTED, lambda _: (self._rows.clear(), self._sets.clear()))
+        engine.add_event_handler(Events.EPOCH_STARTED, self._clear)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._report)
+
+    def _clear(self, engine: Engine) -> None:
+        self._rows.clear()
+        self._sets.clear()
 
     def __call__(self, engine: Engine) -> None:
         """Score the images of one iteration."""

@@ -1,7 +1,8 @@
 """The ablation ladder: a bundle's rungs, trained and tested over seeds, compared rung by rung. One for all bundles."""
 
+from medkd.ladder.overrides import overridden
 from medkd.ladder.plan import Ladder, load_ladder
 from medkd.ladder.runner import run_ladder
 from medkd.ladder.table import Comparison, compare, render
 
-__all__ = ["Comparison", "Ladder", "compare", "load_ladder", "render", "run_ladder"]
+__all__ = ["Comparison", "Ladder", "compare", "load_ladder", "overridden", "render", "run_ladder"]

@@ -1,4 +1,4 @@
-"""Polyp-PVT (Dong et al., arXiv 2108.06932) on the PVTv2 backbones of ``transformers``."""
+"""Polyp-PVT (Dong et al., arXiv 2108.06932): a head of two maps on a backbone of four levels."""
 
 from __future__ import annotations
 
@@ -9,20 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from medkd.networks.official_pvt import load_polyp_pvt, load_pvt_v2
+from medkd.networks.backbones import BACKBONES, make_backbone
+from medkd.networks.official_pvt import load_polyp_pvt
 from medkd.networks.outputs import PolypPVTOutput
 
-__all__ = ["BACKBONES", "PolypPVT"]
+__all__ = ["PolypPVT"]
 
-# Widths and depths of PVTv2 (Wang et al., arXiv 2106.13797, table 1).
-BACKBONES: dict[str, dict[str, list[int]]] = {
-    "b0": {"hidden_sizes": [32, 64, 160, 256], "depths": [2, 2, 2, 2], "mlp_ratios": [8, 8, 4, 4]},
-    "b1": {"hidden_sizes": [64, 128, 320, 512], "depths": [2, 2, 2, 2], "mlp_ratios": [8, 8, 4, 4]},
-    "b2": {"hidden_sizes": [64, 128, 320, 512], "depths": [3, 4, 6, 3], "mlp_ratios": [8, 8, 4, 4]},
-    "b3": {"hidden_sizes": [64, 128, 320, 512], "depths": [3, 4, 18, 3], "mlp_ratios": [8, 8, 4, 4]},
-    "b4": {"hidden_sizes": [64, 128, 320, 512], "depths": [3, 8, 27, 3], "mlp_ratios": [8, 8, 4, 4]},
-    "b5": {"hidden_sizes": [64, 128, 320, 512], "depths": [3, 6, 40, 3], "mlp_ratios": [4, 4, 4, 4]},
-}
 _STATES = 16  # channels of the graph in the similarity aggregation, and its nodes: an inner 4 x 4 of 6 x 6 anchors
 
 
@@ -33,10 +25,11 @@ class PolypPVT(nn.Module):
     prediction. ``outputs`` always returns both.
 
     Args:
-        backbone: ``"b0"`` (3,650,740 parameters in all) to ``"b5"``; ``"b2"`` has 25,107,604.
+        backbone: ``"b0"`` (3,650,740 parameters in all) to ``"b5"``; ``"b2"`` has 25,107,604. ``"resnet18"`` and
+            ``"resnet34"`` put the same head on convolutions, which learn faster where there are no ImageNet weights.
         channels: width of the head.
-        pretrained: ImageNet weights of the backbone: the path of an official ``pvt_v2_b*.pth``, or ``"hub"`` to take
-            them from the Hugging Face hub.
+        pretrained: ImageNet weights of the backbone: ``"hub"`` to take them from the Hugging Face hub, or, for PVTv2, the
+            path of an official ``pvt_v2_b*.pth``.
 
     Raises:
         OSError: if the hub or the file cannot be reached.
@@ -51,9 +44,7 @@ class PolypPVT(nn.Module):
 
     def __init__(self, backbone: str = "b2", *, channels: int = 32, pretrained: str | None = None) -> None:
         super().__init__()
-        if backbone not in BACKBONES:
-            raise ValueError(f"backbone must be one of {sorted(BACKBONES)}, got {backbone!r}")
-        self.backbone = _pvt_v2(backbone, pretrained)
+        self.backbone = make_backbone(backbone, pretrained)
         first, *deep = BACKBONES[backbone]["hidden_sizes"]
         self.identify = CamouflageIdentification(first)
         self.reduce_shallow = ConvNorm(first, channels, 1)
@@ -175,34 +166,3 @@ class SimilarityAggregation(nn.Module):
 
 def _resize(x: Tensor, scale: float) -> Tensor:
     return F.interpolate(x, scale_factor=scale, mode="bilinear", align_corners=True)
-
-
-def _pvt_v2(name: str, pretrained: str | None) -> Any:
-    """PVTv2 with the official epsilons: 1e-6 in the blocks, 1e-5 after patch embedding and spatial reduction."""
-    from transformers import PvtV2Backbone, PvtV2Config
-
-    sizes: dict[str, Any] = dict(BACKBONES[name])
-    stages = [f"stage{number}" for number in (1, 2, 3, 4)]
-    if pretrained == "hub":
-        backbone = _from_hub(name, stages)
-    else:
-        backbone = PvtV2Backbone(PvtV2Config(num_attention_heads=[1, 2, 5, 8], out_features=stages, **sizes))
-        if pretrained:
-            load_pvt_v2(pretrained, backbone)
-    for key, module in backbone.named_modules():
-        if key.endswith(("patch_embedding.layer_norm", "attention.layer_norm")):
-            module.eps = 1e-5
-    return backbone
-
-
-def _from_hub(name: str, stages: list[str]) -> Any:
-    from transformers import PvtV2Backbone
-
-    repository = f"OpenGVLab/pvt_v2_{name}"
-    try:
-        return PvtV2Backbone.from_pretrained(repository, out_features=stages)
-    except OSError as error:
-        raise OSError(
-            f"{repository}: the Hugging Face hub cannot be reached ({str(error).splitlines()[0]}); download "
-            f"pvt_v2_{name}.pth elsewhere and give its path as `pretrained`, or train without"
-        ) from error

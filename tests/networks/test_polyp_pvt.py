@@ -65,7 +65,7 @@ def test_sides_that_do_not_fit_are_refused():
 
 
 def test_an_unknown_backbone_is_refused():
-    with pytest.raises(ValueError, match=r"backbone must be one of \['b0', .*'b5'\], got 'b9'"):
+    with pytest.raises(ValueError, match=r"backbone must be one of \['b0', .*'resnet34'\], got 'b9'"):
         PolypPVT("b9")
 
 
@@ -119,3 +119,16 @@ def test_tracing_gives_what_the_network_gives():
     with torch.no_grad():
         traced = torch.jit.trace(network, x)
         torch.testing.assert_close(traced(x), network(x))
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet34"])
+def test_the_head_stands_on_convolutions_too(name):
+    network = PolypPVT(name).eval()
+    with torch.no_grad():
+        fusion, similarity = network.outputs(torch.randn(2, 3, 64, 96))
+    assert fusion.shape == similarity.shape == (2, 1, 64, 96)
+
+
+def test_a_file_is_no_source_of_weights_for_a_resnet(tmp_path):
+    with pytest.raises(ValueError, match=r"expected null or hub as pretrained weights of resnet18, got 'weights\.pth'"):
+        PolypPVT("resnet18", pretrained="weights.pth")

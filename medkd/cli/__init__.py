@@ -1,0 +1,49 @@
+"""The command ``medkd``: thin verbs over the modules of the package, one file per group of verbs."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+
+from medkd import __version__
+from medkd.cli import data, demo, export, ladder, overlay, score
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; errors that the user can mend are printed without a traceback.
+
+    Returns:
+        The exit status: 0, or 1 after such an error.
+    """
+    options = _parser().parse_args(arguments)
+    # MONAI warns for every reader it makes where NVIDIA's image codec is not installed.
+    logging.getLogger("monai.data.nvimgcodec_pydicom_plugin").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", message="NvImgCodecPydicomReader")
+    # MLflow and SQLAlchemy announce every table they make; a user of medkd did not ask for that.
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+    try:
+        options.run(options)
+    except (ValueError, OSError, RuntimeError) as error:
+        print(f"medkd: error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="medkd", description="Knowledge distillation for MONAI bundles.")
+    parser.add_argument("--version", action="version", version=f"medkd {__version__}")
+    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
+    for verb in (data, ladder, score, export, overlay, demo):
+        name = verb.__name__.rpartition(".")[2]
+        verb.add_arguments(verbs.add_parser(name, help=verb.HELP, formatter_class=Defaults))
+    return parser
+
+
+class Defaults(argparse.ArgumentDefaultsHelpFormatter):
+    """Help that shows defaults."""

@@ -1,0 +1,112 @@
+"""``medkd data``: prepare and check datasets."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+HELP = "prepare and check datasets"
+_CARDIAC = {"strong": 4, "weak": 12, "validation": 4, "test": 8, "size": 96, "slices": 6}
+_POLYP = {"training": 80, "validation": 16, "test": 40, "size": 128}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Every dataset is a verb of its own."""
+    kinds = parser.add_subparsers(title="datasets", required=True, metavar="DATASET")
+
+    def add(name: str, explanation: str, *, of: Any = kinds) -> argparse.ArgumentParser:
+        added: argparse.ArgumentParser = of.add_parser(name, help=explanation, formatter_class=parser.formatter_class)
+        return added
+
+    _add_acdc(add("acdc", "ACDC in its official layout"))
+    _add_polyp(add("polyp", "Kvasir-SEG, ClinicDB and others in PraNet's layout"))
+    phantoms = add("phantoms", "synthetic data, made here").add_subparsers(required=True, metavar="KIND")
+    _add_phantoms(add("cardiac", "short-axis stacks", of=phantoms), _CARDIAC, _make_cardiac)
+    _add_phantoms(add("polyp", "endoscopy frames", of=phantoms), _POLYP, _make_polyp)
+    check = add("check", "check every file of a datalist")
+    check.add_argument("datalist", help="datalist.json or its folder")
+    check.add_argument(
+        "--unannotated_values", type=int, nargs="*", default=[255], help="label values that mean: not annotated"
+    )
+    check.set_defaults(run=_check)
+
+
+def _add_acdc(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", help="folder of patient001, patient002, …")
+    parser.add_argument("output", help="folder to make")
+    parser.add_argument("--strong", type=int, default=3, help="training patients whose full masks are used")
+    parser.add_argument("--weak", choices=["scribble", "erosion", "random", "ellipse", "none"], default="scribble")
+    parser.add_argument("--classes", choices=["all", "lv"], default="all")
+    parser.add_argument("--fold", type=int, default=0, help="which fifth of the patients is the test set")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--seed_fraction", type=float, default=0.03, help="share of a structure that a seed label marks"
+    )
+    parser.add_argument("--validation", type=int, default=10, help="validation patients")
+    parser.set_defaults(run=_acdc)
+
+
+def _add_polyp(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", help="folder of TrainDataset and TestDataset, each with images and masks")
+    parser.add_argument("output", help="folder to make; the images stay where they are")
+    parser.add_argument("--validation", type=float, default=0.1, help="share of the training frames to validate on")
+    parser.add_argument("--seed", type=int, default=0, help="of the validation split")
+    parser.add_argument("--sequences", default=None, help="CSV of frame, sequence: a sequence is not split")
+    parser.set_defaults(run=_polyp)
+
+
+def _add_phantoms(parser: argparse.ArgumentParser, counts: dict[str, int], make: Any) -> None:
+    parser.add_argument("output", help="folder to make")
+    for name, count in counts.items():
+        parser.add_argument(f"--{name}", type=int, default=count)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.set_defaults(run=lambda options: _report(options, make(options.output, **_chosen(options, *counts, "seed"))))
+
+
+def _make_cardiac(output: str, **settings: int) -> dict[str, dict[str, int]]:
+    from medkd.datasets import make_cardiac_phantoms
+
+    return make_cardiac_phantoms(output, **settings)
+
+
+def _make_polyp(output: str, **settings: int) -> dict[str, dict[str, int]]:
+    from medkd.datasets import make_polyp_phantoms
+
+    return make_polyp_phantoms(output, **settings)
+
+
+def _acdc(options: argparse.Namespace) -> None:
+    from medkd.datasets import prepare_acdc
+
+    settings = _chosen(options, "strong", "weak", "classes", "fold", "seed", "seed_fraction", "validation")
+    _report(options, prepare_acdc(options.source, options.output, progress=True, **settings))
+
+
+def _polyp(options: argparse.Namespace) -> None:
+    from medkd.datasets import prepare_polyp
+
+    settings = _chosen(options, "validation", "seed", "sequences")
+    _report(options, prepare_polyp(options.source, options.output, progress=True, **settings))
+
+
+def _check(options: argparse.Namespace) -> None:
+    from medkd.datasets import check_datalist
+
+    _print_sections(check_datalist(options.datalist, unannotated_values=options.unannotated_values, progress=True))
+    print("No problem found.")
+
+
+def _chosen(options: argparse.Namespace, *names: str) -> dict[str, Any]:
+    return {name: getattr(options, name) for name in names}
+
+
+def _report(options: argparse.Namespace, sections: dict[str, dict[str, int]]) -> None:
+    _print_sections(sections)
+    print(f"Datalist: {Path(options.output) / 'datalist.json'}")
+
+
+def _print_sections(sections: dict[str, dict[str, int]]) -> None:
+    print(f"{'section':<12}{'images':>8}{'patients':>10}{'strong':>8}")
+    for name, counts in sections.items():
+        print(f"{name:<12}{counts['images']:>8}{counts['patients']:>10}{counts['strong']:>8}")

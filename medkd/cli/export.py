@@ -1,0 +1,29 @@
+"""``medkd export``: the student in a format of deployment, checked against the network itself."""
+
+from __future__ import annotations
+
+import argparse
+
+HELP = "export a bundle's student, and check it against the network"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The bundle, the format, and what to check on."""
+    parser.add_argument("bundle", help="the bundle's folder, with models/model.pt")
+    parser.add_argument("--format", choices=["torchscript", "onnx", "exported_program"], required=True)
+    parser.add_argument("--images", required=True, help="an image, or a folder of them, to compare the outputs on")
+    parser.add_argument("--model_path", default=None, help="weights (default: BUNDLE/models/model.pt)")
+    parser.add_argument("--output", default=None, help="file to write (default: BUNDLE/models/model.ts, .onnx or .pt2)")
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> None:
+    from medkd.export import export_bundle
+
+    names = ("format", "images", "model_path", "output")
+    report = export_bundle(options.bundle, **{name: getattr(options, name) for name in names})
+    size = report.path.stat().st_size / 2**20
+    print(f"Exported:  {report.path} ({size:.1f} MiB)")
+    print(
+        f"Compared:  {report.inputs} inputs, outputs up to {report.scale:.3g}, largest difference {report.difference:.2g}"
+    )

@@ -1,0 +1,35 @@
+"""``medkd ladder``: run a bundle's ablation ladder."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+HELP = "run a bundle's ablation ladder"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The bundle, the data, and what is varied."""
+    parser.add_argument("bundle", help="the bundle's folder")
+    parser.add_argument("--dataset_dir", required=True, help="output of `medkd data …`")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--rungs", nargs="+", default=None, help="rungs, or the name of a selection (default: all)")
+    parser.add_argument("--output_dir", default=None, help="results (default: BUNDLE/ladder)")
+    parser.add_argument(
+        "--set",
+        nargs="*",
+        default=[],
+        metavar="[RUNG:]KEY=VALUE",
+        help="overrides of train.yaml for all rungs or one, VALUE in YAML",
+    )
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> None:
+    from medkd.ladder import load_ladder, overridden, render, run_ladder
+
+    ladder, shared = overridden(load_ladder(options.bundle, options.rungs), options.set)
+    output = Path(options.output_dir or Path(options.bundle) / "ladder")
+    scores = run_ladder(ladder, output, dataset_dir=options.dataset_dir, seeds=options.seeds, overrides=shared)
+    print(render(ladder, scores))
+    print(f"\nTables and plot: {output}; MLflow: mlflow ui --backend-store-uri sqlite:///{output / 'mlruns.db'}")

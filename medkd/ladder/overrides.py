@@ -1,0 +1,47 @@
+"""Overrides of ``train.yaml`` as text, for all rungs of a ladder or for one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import yaml
+from monai.bundle import ConfigParser
+
+from medkd.ladder.plan import Ladder
+from medkd.runs import unknown_keys
+
+__all__ = ["overridden"]
+
+
+def overridden(ladder: Ladder, pairs: Sequence[str]) -> tuple[Ladder, dict[str, Any]]:
+    """The ladder with the overrides of single rungs (``RUNG:KEY=VALUE``), and those of all (``KEY=VALUE``).
+
+    Raises:
+        ValueError: with every pair that is malformed or names a key that ``train.yaml`` lacks.
+    """
+    train = ladder.bundle / "configs" / "train.yaml"
+    problems = [f"expected KEY=VALUE, got {pair!r}" for pair in pairs if "=" not in pair]
+    shared: dict[str, Any] = {}
+    rungs = {rung: dict(own) for rung, own in ladder.rungs.items()}
+    for key, _, value in (pair.partition("=") for pair in pairs):
+        rung, _, own = key.partition(":")
+        if rung in rungs:
+            rungs[rung][own] = _value(value)
+        else:
+            shared[key] = _value(value)
+    keys = [key for chosen in (shared, *rungs.values()) for key in chosen]
+    problems = problems or unknown_keys(dict.fromkeys(keys), ConfigParser.load_config_file(train))
+    if problems:
+        raise ValueError(f"--set: {'; '.join(problems)} ({train})")
+    return replace(ladder, rungs=rungs), shared
+
+
+def _value(text: str) -> Any:
+    """YAML takes ``1e-3`` for a string, because it has no point."""
+    value = yaml.safe_load(text)
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value

@@ -1,0 +1,73 @@
+"""The field's polyp measures of a folder of predictions, whoever made them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from medkd.datasets.datalist import DatalistError
+from medkd.datasets.studies import images_by_stem
+from medkd.metrics.polyp import PolypMeasures
+from medkd.transforms.frames import to_rgb
+
+__all__ = ["score_folders"]
+
+
+def score_folders(predictions: str | Path, masks: str | Path, *, progress: bool = False) -> dict[str, float]:
+    """Score a folder of predictions; every mask must have one.
+
+    Args:
+        predictions: folder of grey maps of 8 bit, brighter for likelier, or of masks (0 and 1, or 0 and 255), each named
+            as its mask or with ``_seg`` behind, as ``inference.yaml`` does; a map of another size is resized.
+        masks: folder of masks, 0 and 255 or 0 and 1.
+        progress: show a progress bar.
+
+    Returns:
+        The scores of ``PolypMeasures.results``.
+
+    Raises:
+        DatalistError: with every mask that has no prediction, and the reverse, and every file that cannot be read.
+    """
+    from tqdm import tqdm
+
+    problems: list[str] = []
+    found, truth = (images_by_stem(Path(folder), problems) for folder in (predictions, masks))
+    found = {stem if stem in truth else stem.removesuffix("_seg"): path for stem, path in found.items()}
+    problems += [f"{truth[s]}: expected a prediction {s}.* in {predictions}, found none" for s in truth.keys() - found]
+    problems += [f"{found[s]}: expected a mask {s}.* in {masks}, found none" for s in found.keys() - truth]
+    white = [_white(folder, files, problems) for folder, files in ((predictions, found), (masks, truth))]
+    if problems:
+        raise DatalistError(Path(predictions), sorted(problems))
+    measures = PolypMeasures()
+    for stem in tqdm(sorted(truth), desc="scoring", disable=not progress):
+        mask = _read(truth[stem]) * np.uint8(255 // white[1])
+        measures.step(_resized(_read(found[stem]) * np.uint8(255 // white[0]), mask.shape), mask)
+    return measures.results()
+
+
+def _white(folder: str | Path, files: dict[str, Path], problems: list[str]) -> int:
+    """1 if the whole folder is masks of 0 and 1, else 255: a single dark map among maps is a map."""
+    if not files:
+        problems.append(f"{folder}: expected image files, found none")
+    return 1 if max((_brightest(path, problems) for path in files.values()), default=0) <= 1 else 255
+
+
+def _brightest(path: Path, problems: list[str]) -> int:
+    try:
+        return int(_read(path).max())
+    except Exception as error:  # noqa: BLE001 - whatever the decoder raises, the file cannot be read
+        problems.append(f"{path}: cannot be read ({error})")
+        return 0
+
+
+def _read(path: Path) -> NDArray[np.uint8]:
+    with Image.open(path) as opened:
+        return np.asarray(to_rgb(opened).convert("L"))
+
+
+def _resized(values: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    height, width = shape
+    return np.asarray(Image.fromarray(values).resize((width, height), Image.Resampling.BILINEAR))
