@@ -3,13 +3,13 @@
 import os
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from medkd.datasets import make_cardiac_phantoms
+from medkd.datasets import make_cardiac_phantoms, make_polyp_phantoms
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -20,7 +20,13 @@ class Case:
 
     bundle: Path
     data: Path
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any]  # of train.yaml
+    inference: dict[str, Any]  # of inference.yaml
+    channels: int  # of an image
+    score_header: str  # of cases.csv
+    scores: int  # lines of cases.csv
+    rungs: tuple[str, str]
+    terms: tuple[str, str]  # of the loss, in the last of these rungs
 
     def command(self, configs: list[str], **overrides: Any) -> list[str]:
         files = str([f"configs/{name}" for name in configs]) if len(configs) > 1 else f"configs/{configs[0]}"
@@ -48,21 +54,47 @@ def environment(**more: str) -> dict[str, str]:
     return {**kept, "OMP_NUM_THREADS": "1", **more}
 
 
-@pytest.fixture(scope="session", params=["confkd_cardiac_mri_segmentation"])
+QUICK = {"max_epochs": 3, "epoch_length": 2, "val_interval": 1, "num_workers": 0, "progress": "false"}
+
+
+def confkd(root: Path) -> Case:
+    make_cardiac_phantoms(root / "data", strong=1, weak=3, validation=2, test=2, size=64, slices=3)
+    network = {"network_def#channels": [4, 8, 16, 16]}
+    return Case(
+        bundle=ROOT / "bundles" / "confkd_cardiac_mri_segmentation",
+        data=root / "data",
+        settings={**QUICK, **network, "patch_size": [32, 32], "volumes_per_batch": 2},
+        inference={**network, "patch_size": [32, 32]},
+        channels=1,
+        score_header="case,patient,branch,class,dice,hd95,unit",
+        scores=2 * 2 * 3,  # images x branches x classes
+        rungs=("weak_only", "kl_entropy"),
+        terms=("train_kl", "train_entropy"),
+    )
+
+
+def kdas(root: Path) -> Case:
+    make_polyp_phantoms(root / "data", training=6, validation=2, test=2, size=64)
+    case = Case(
+        bundle=ROOT / "bundles" / "kdas_polyp_segmentation",
+        data=root / "data",
+        settings={**QUICK, "image_size": [64, 96], "scales": [1.0, 0.5], "batch_size": 2, "teacher_def#backbone": "b1"},
+        inference={"image_size": [64, 96]},
+        channels=3,
+        score_header="case,patient,dataset,branch,class,dice,iou",
+        scores=2,
+        rungs=("teacher", "kdas"),
+        terms=("train_attention", "train_symmetric"),
+    )
+    case.train(root / "teacher", "train_teacher.yaml", max_epochs=1)
+    case.settings["teacher_path"] = root / "teacher" / "checkpoints" / "teacher.pt"
+    return case
+
+
+@pytest.fixture(scope="session", params=[confkd, kdas], ids=["confkd", "kdas"])
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
-    data = tmp_path_factory.mktemp("data") / "phantoms"
-    make_cardiac_phantoms(data, strong=1, weak=3, validation=2, test=2, size=64, slices=3)
-    settings = {
-        "max_epochs": 3,
-        "epoch_length": 2,
-        "val_interval": 1,
-        "patch_size": [32, 32],
-        "volumes_per_batch": 2,
-        "num_workers": 0,
-        "progress": "false",
-        "network_def#channels": [4, 8, 16, 16],
-    }
-    return Case(ROOT / "bundles" / request.param, data, settings)
+    made: Case = request.param(tmp_path_factory.mktemp("case"))
+    return made
 
 
 @pytest.fixture(scope="session")
