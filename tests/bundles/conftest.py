@@ -29,7 +29,8 @@ class Case:
     terms: tuple[str, str]  # of the loss, in the last of these rungs
 
     def command(self, configs: list[str], **overrides: Any) -> list[str]:
-        files = str([f"configs/{name}" for name in configs]) if len(configs) > 1 else f"configs/{configs[0]}"
+        paths = [str(self.bundle / "configs" / name) for name in configs]  # an absolute name stays as it is
+        files = str(paths) if len(paths) > 1 else paths[0]
         command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", files]
         for key, value in overrides.items():
             command += [f"--{key}", str(value)]

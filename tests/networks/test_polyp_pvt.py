@@ -113,7 +113,6 @@ def test_the_hub_without_a_network_says_what_to_do(monkeypatch, tmp_path):
         PolypPVT("b0", pretrained="hub")
 
 
-@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`", "ignore:`torch.jit:DeprecationWarning")
 def test_tracing_gives_what_the_network_gives():
     network, x = PolypPVT("b0").eval(), torch.randn(1, 3, 64, 64)
     with torch.no_grad():

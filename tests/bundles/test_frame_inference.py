@@ -1,0 +1,130 @@
+"""Frame in, mask out, whatever kind of image file the frame is; and teachers and students that do not fit."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from monai.networks.nets import UNet
+from PIL import Image
+
+from medkd.networks import PolypPVT, checkpoints
+
+from .conftest import Case, kdas
+
+pytestmark = pytest.mark.parametrize("case", [kdas], indirect=True, ids=["kdas"])
+MEAN, STD = (torch.tensor(v)[:, None, None] for v in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
+
+
+def _frame(size: tuple[int, int]) -> Image.Image:
+    """Smooth, so that two ways of resizing it agree."""
+    noise = np.random.default_rng(0).integers(0, 255, (5, 6, 3), dtype=np.uint8)
+    return Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC)
+
+
+def _infer(case: Case, trained: Path, frames: Path, out: Path) -> None:
+    model = trained / "models" / "model.pt"
+    case.run(["inference.yaml"], dataset_dir=frames, output_dir=out, model_path=model, **case.inference)
+
+
+def test_every_kind_of_frame_gets_a_mask_of_its_size(case: Case, trained: Path, tmp_path: Path) -> None:
+    frames, frame = tmp_path / "frames", _frame((70, 51))
+    frames.mkdir()
+    for mode in ("RGB", "RGBA", "P", "L"):
+        frame.convert(mode).save(frames / f"{mode}.png")
+    frame.save(frames / "jpeg.jpg")
+    frame.save(frames / "tiff.tif")
+    Image.fromarray(np.asarray(frame.convert("L")).astype(np.uint16) * 257).save(frames / "sixteen.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned a quarter: upright it is 51 x 70
+    frame.save(frames / "turned.jpg", exif=exif)
+    _infer(case, trained, frames, tmp_path / "out")
+    assert len(list((tmp_path / "out").iterdir())) == 8
+    for path in frames.iterdir():
+        with Image.open(tmp_path / "out" / f"{path.stem}_seg.png") as mask:
+            assert mask.mode == "L"
+            assert mask.size == ((51, 70) if path.stem == "turned" else (70, 51))
+            assert set(np.unique(np.asarray(mask))) <= {0, 1}
+
+
+def test_mask_is_the_network_s_map_in_its_place(case: Case, trained: Path, tmp_path: Path) -> None:
+    """Against the network called by hand, without MONAI's transforms; a shifted or turned mask would not agree."""
+    frame = _frame((130, 90))
+    frame.save(tmp_path / "frame.png")
+    network = PolypPVT("b0")
+    checkpoints.load_model(trained / "models" / "model.pt", network).eval()
+    x = torch.from_numpy(np.array(frame)).permute(2, 0, 1).float() / 255
+    # MONAI's arrays have x first.
+    x = torch.nn.functional.interpolate(x.transpose(1, 2)[None], (64, 96), mode="bilinear", antialias=False)
+    with torch.no_grad():
+        logits = network((x - MEAN) / STD)
+    # After three short epochs a student sees no polyp anywhere: ask it for its own median instead.
+    shifted = {k: v.clone() for k, v in network.state_dict().items()}
+    shifted["fusion_head.bias"] -= logits.median()
+    (tmp_path / "models").mkdir()
+    torch.save({"model": shifted}, tmp_path / "models" / "model.pt")
+    expected = torch.nn.functional.interpolate(logits - logits.median(), (130, 90), mode="bilinear")[0, 0].T > 0
+    _infer(case, tmp_path, tmp_path / "frame.png", tmp_path / "out")
+    with Image.open(tmp_path / "out" / "frame_seg.png") as mask:
+        found = np.asarray(mask) > 0
+    assert 0.2 < found.mean() < 0.8
+    assert (found == expected.numpy()).mean() > 0.98
+
+
+def test_a_frame_that_cannot_be_read_is_named(case: Case, trained: Path, tmp_path: Path) -> None:
+    _frame((70, 51)).save(tmp_path / "whole.jpg")
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:300])
+    done = case.run(
+        ["inference.yaml"],
+        check=False,
+        dataset_dir=tmp_path / "cut.jpg",
+        output_dir=tmp_path / "out",
+        model_path=trained / "models" / "model.pt",
+        **case.inference,
+    )
+    assert done.returncode
+    assert "cut.jpg" in done.stdout + done.stderr
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"teacher_path": "/nowhere/teacher.pt"}, "/nowhere/teacher.pt: expected a trained model, found nothing there"),
+        ({"teacher_def#backbone": "b0"}, "teacher.pt: expected the weights of PolypPVT, found others"),
+        ({"image_size": [64, 90]}, "expected sides that are multiples of 32, got (64, 90)"),
+    ],
+    ids=["missing", "of another backbone", "sides"],
+)
+def test_what_cannot_be_distilled_is_refused(case: Case, tmp_path: Path, settings: dict, message: str) -> None:
+    done = case.run(
+        ["train.yaml"],
+        check=False,
+        bundle_root=tmp_path,
+        dataset_dir=case.data,
+        **{**case.settings, "scales": [1.0], **settings},
+    )
+    assert done.returncode
+    assert message in done.stdout + done.stderr
+    assert not (tmp_path / "models").exists()
+
+
+def test_networks_of_monai_are_teacher_and_student(case: Case, tmp_path: Path) -> None:
+    unet = {"spatial_dims": 2, "in_channels": 3, "out_channels": 1, "strides": [2, 2]}
+    student, teacher = {**unet, "channels": [4, 8, 8]}, {**unet, "channels": [8, 8, 8]}
+    torch.save({"model": UNet(**teacher).state_dict()}, tmp_path / "teacher.pt")
+    settings = {
+        "network_def": {"_target_": "UNet", **student},
+        "teacher_def": {"_target_": "UNet", **teacher},
+        "single_map": True,
+    }
+    (tmp_path / "unet.yaml").write_text(yaml.safe_dump(settings))
+    own = {key: value for key, value in case.settings.items() if not key.startswith("teacher_def")}
+    case.run(
+        ["train.yaml", str(tmp_path / "unet.yaml")],
+        bundle_root=tmp_path,
+        dataset_dir=case.data,
+        **{**own, "teacher_path": tmp_path / "teacher.pt"},
+    )
+    checkpoints.load_model(tmp_path / "models" / "model.pt", UNet(**student))
