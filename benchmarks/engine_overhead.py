@@ -11,15 +11,12 @@ set in a process of its own.
 """
 
 import argparse
-import multiprocessing
-import resource
-import statistics
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 from ignite.engine import Engine, Events
+from measure import WARM_UP, Step, peak_memory, ratio
 from monai.engines import PrepareBatchExtraInput
 
 from medkd.engines import DistillationTrainer
@@ -28,7 +25,6 @@ from medkd.networks import DualBranchOutput, DualBranchUNet
 
 CLASSES, STRONG, WEAK = 4, 2, 10
 MEMORY_STEPS = 6
-Step = Callable[[], None]
 
 
 def batch(size: int) -> dict[str, torch.Tensor]:
@@ -105,37 +101,12 @@ def released(data: dict[str, torch.Tensor]) -> Step:
     return step
 
 
-def ratio(first: Step, second: Step, steps: int) -> tuple[float, float, float]:
-    """Median seconds of both, taking turns, and the median of the paired ratios."""
-    times: list[tuple[float, float]] = []
-    for number in range(steps):
-        pair = []
-        for step in (first, second) if number % 2 else (second, first):
-            started = time.perf_counter()
-            step()
-            pair.append(time.perf_counter() - started)
-        times.append((pair[0], pair[1]) if number % 2 else (pair[1], pair[0]))
-    times = times[3:]  # warm-up
-    columns = list(zip(*times, strict=True))
-    return statistics.median(columns[0]), statistics.median(columns[1]), statistics.median(a / b for a, b in times)
-
-
-def peak(make: str, size: int, queue: "multiprocessing.Queue[int]") -> None:
+def train(make: str, size: int) -> None:
+    """A few steps, for their peak memory."""
     data = batch(size)
     step = engine(data, MEMORY_STEPS) if make == "engine" else plain_loop(data)
     for _ in range(MEMORY_STEPS):
         step()
-    queue.put(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-
-
-def peak_of(make: str, size: int) -> int:
-    context = multiprocessing.get_context("spawn")
-    queue = context.Queue()
-    process = context.Process(target=peak, args=(make, size, queue))
-    process.start()
-    value: int = queue.get()
-    process.join()
-    return value
 
 
 def main() -> int:
@@ -145,9 +116,9 @@ def main() -> int:
     options = parser.parse_args()
     data = batch(options.size)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {options.steps} steps, {options.size}²")
-    ours, plain, overhead = ratio(engine(data, options.steps), plain_loop(data), options.steps)
+    ours, plain, overhead = ratio(engine(data, options.steps + WARM_UP), plain_loop(data), options.steps)
     print(f"engine {ours * 1e3:.0f} ms, plain loop {plain * 1e3:.0f} ms, time ratio {overhead:.3f} (limit 1.05)")
-    memory = peak_of("engine", options.size) / peak_of("plain", options.size)
+    memory = peak_memory(train, "engine", options.size) / peak_memory(train, "plain", options.size)
     print(f"peak memory ratio {memory:.3f} (limit 1.05)")
     ours, theirs, arrangement = ratio(plain_loop(data), released(data), options.steps)
     print(f"one pass {ours * 1e3:.0f} ms, released {theirs * 1e3:.0f} ms, time ratio {arrangement:.3f} (limit 0.65)")

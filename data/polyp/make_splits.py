@@ -1,6 +1,6 @@
 """Write the committed files of this folder: the sequences of CVC-ClinicDB, and the split that `medkd data polyp` makes.
 
-    python data/polyp/make_splits.py SOURCE    # SOURCE: the folder of TrainDataset and TestDataset
+python data/polyp/make_splits.py SOURCE    # SOURCE: the folder of TrainDataset and TestDataset
 """
 
 import csv
@@ -18,6 +18,7 @@ ENDS += [503, 528, 546, 571, 591, 612]
 
 
 def main(source: str) -> None:
+    """Write both files beside this one."""
     with (HERE / "clinicdb_sequences.csv").open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["frame", "sequence"])

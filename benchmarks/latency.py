@@ -1,0 +1,121 @@
+"""What teacher and student cost to deploy on a CPU: size, arithmetic, memory and latency, side by side in one run.
+
+Batch 1; the runtimes take turns, medians are printed; peak memory is the largest resident set of a process that loads
+one network into one runtime and runs it. Weights do not change any of these figures, so they are random by default.
+
+    python benchmarks/latency.py [--teacher b2] [--student b0] [--size 352] [--rounds 15] [--threads 1 2]
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import onnxruntime
+import torch
+from measure import in_turns, peak_memory
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from medkd.export import FORMATS
+from medkd.networks import PolypPVT
+
+RUNTIMES = {"PyTorch": ".pt", "TorchScript": ".ts", "ONNX Runtime": ".onnx"}
+Runner = Callable[[Tensor], Tensor]
+
+
+def write(folder: Path, backbone: str, size: int) -> None:
+    """The network's files, one per runtime."""
+    torch.manual_seed(0)
+    network, example = PolypPVT(backbone).eval(), torch.zeros(1, 3, size, size)
+    torch.save(network.state_dict(), folder / f"{backbone}.pt")
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        for name in ("torchscript", "onnx"):
+            suffix, export, _ = FORMATS[name]
+            export(network, example, folder / f"{backbone}{suffix}", {})
+
+
+def load(folder: Path, backbone: str, runtime: str, threads: int) -> Runner:
+    path = folder / f"{backbone}{RUNTIMES[runtime]}"
+    if runtime == "TorchScript":
+        return torch.jit.load(str(path))
+    if runtime == "PyTorch":
+        network = PolypPVT(backbone).eval()
+        network.load_state_dict(torch.load(path, weights_only=True))
+        return network
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return lambda x: torch.from_numpy(session.run(None, {"image": x.numpy()})[0])
+
+
+def use(folder: Path, backbone: str, runtime: str, size: int) -> None:
+    """Load and run, for the peak memory."""
+    torch.set_num_threads(1)
+    runner = load(folder, backbone, runtime, 1)
+    with torch.no_grad():
+        for _ in range(3):
+            runner(torch.zeros(1, 3, size, size))
+
+
+def arithmetic(backbone: str, size: int) -> tuple[int, float]:
+    """Parameters, and multiply-accumulates of convolutions and matrix products."""
+    network = PolypPVT(backbone).eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(torch.zeros(1, 3, size, size))
+    return sum(p.numel() for p in network.parameters()), counter.get_total_flops() / 2
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--teacher", default="b2")
+    parser.add_argument("--student", default="b0")
+    parser.add_argument("--size", type=int, default=352)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    options = parser.parse_args()
+    size, names = options.size, (options.teacher, options.student)
+    cells = [(name, runtime) for name in names for runtime in RUNTIMES]
+    x = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+    print(
+        f"torch {torch.__version__}, onnxruntime {onnxruntime.__version__}, 1 × 3 × {size}², {options.rounds} rounds\n"
+    )
+    with tempfile.TemporaryDirectory() as place, torch.no_grad():
+        folder = Path(place)
+        for name in names:
+            write(folder, name, size)
+        seconds: dict[int, list[float]] = {}
+        for threads in options.threads:
+            torch.set_num_threads(threads)
+            runners = [load(folder, *cell, threads) for cell in cells]
+            times = in_turns([lambda run=run: run(x) for run in runners], options.rounds)
+            seconds[threads] = [statistics.median(column) for column in times]
+        outputs = [run(x) for run in runners]
+        print("| network | parameters | GMACs | runtime | file, MB | peak memory, MiB | " + _heads(options.threads))
+        print("|---|---|---|---|---|---|" + "---|" * len(options.threads))
+        for number, (name, runtime) in enumerate(cells):
+            parameters, macs = arithmetic(name, size)
+            file = (folder / f"{name}{RUNTIMES[runtime]}").stat().st_size / 1e6
+            memory = peak_memory(use, folder, name, runtime, size) / 2**10
+            latency = " | ".join(f"{1e3 * seconds[threads][number]:.0f}" for threads in options.threads)
+            print(
+                f"| {name} | {parameters:,} | {macs / 1e9:.2f} | {runtime} | {file:.1f} | {memory:.0f} | {latency} |",
+                flush=True,
+            )
+    first = seconds[options.threads[0]]
+    speedup, difference = first[0] / first[5], float((outputs[3] - outputs[5]).abs().max())
+    print(f"\nONNX student, {options.threads[0]} thread(s): {speedup:.2f} × faster than the eager teacher (at least 4)")
+    print(f"Largest difference of its output to the eager student's: {difference:.1e} (at most 1e-4)")
+    return int(speedup < 4 or difference > 1e-4)
+
+
+def _heads(threads: list[int]) -> str:
+    return " | ".join(f"ms, {count} thread(s)" for count in threads) + " |"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+"""A student in every format of deployment: the network's outputs, the bundle's metadata, or no file at all."""
+
+import json
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+
+from medkd.cli import main
+from medkd.export import FORMATS, export_bundle, network_inputs
+
+from .conftest import Case
+
+
+@pytest.fixture
+def own(case: Case, trained: Path, tmp_path: Path) -> Path:
+    """A copy of the bundle whose inference has the settings of the test, with its student."""
+    import shutil
+
+    import yaml
+
+    shutil.copytree(case.bundle / "configs", tmp_path / "bundle" / "configs")
+    path = tmp_path / "bundle" / "configs" / "inference.yaml"
+    config = yaml.safe_load(path.read_text())
+    for key, value in case.inference.items():
+        place, _, name = key.rpartition("#")
+        (config[place] if place else config)[name] = value
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+    shutil.copytree(trained / "models", tmp_path / "bundle" / "models")
+    return tmp_path / "bundle"
+
+
+@pytest.mark.filterwarnings("ignore")  # tracers and exporters warn of themselves
+@pytest.mark.parametrize("format_", sorted(FORMATS))
+def test_exported_student_gives_the_network_s_outputs(case: Case, own: Path, format_: str, capsys) -> None:
+    assert main(["export", str(own), "--format", format_, "--images", str(case.data / "images")]) == 0
+    printed = capsys.readouterr().out
+    path = own / "models" / f"model{FORMATS[format_][0]}"
+    assert str(path) in printed
+    assert "largest difference" in printed
+    network, inputs = network_inputs(own, case.data / "images")
+    assert len(inputs) > 1
+    exported = FORMATS[format_][2](path)
+    with torch.no_grad():
+        for x in (inputs[0], torch.cat([inputs[0][:1], inputs[1][:1], inputs[0][:1]])):  # the batch is free
+            torch.testing.assert_close(exported(x), network(x), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_metadata_travel_in_the_file(case: Case, own: Path) -> None:
+    name = json.loads((own / "configs" / "metadata.json").read_text())["name"]
+    paths = {form: export_bundle(own, format=form, images=case.data / "images").path for form in FORMATS}
+    from monai.data import load_net_with_metadata
+
+    assert load_net_with_metadata(str(paths["torchscript"]))[1]["name"] == name
+    stored = {entry.key: entry.value for entry in onnx.load(paths["onnx"]).metadata_props}
+    assert json.loads(stored["metadata.json"])["name"] == name
+    extra = {"metadata.json": ""}
+    torch.export.load(paths["exported_program"], extra_files=extra)
+    assert json.loads(extra["metadata.json"])["name"] == name
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_export_that_differs_is_refused_and_leaves_nothing(case: Case, own: Path, monkeypatch) -> None:
+    suffix, write, load = FORMATS["torchscript"]
+    monkeypatch.setitem(FORMATS, "torchscript", (suffix, write, lambda path: lambda x: load(path)(x) + 0.5))
+    with pytest.raises(ValueError, match=r"model\.ts: expected the network's outputs .* found 0\.5 off"):
+        export_bundle(own, format="torchscript", images=case.data / "images", tolerance=1e-3)
+    assert [path.name for path in (own / "models").iterdir()] == ["model.pt"]
+
+
+def test_what_is_missing_is_named(case: Case, own: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"none\.pt: expected a trained model"):
+        export_bundle(own, format="onnx", images=case.data / "images", model_path=tmp_path / "none.pt")
+    with pytest.raises(
+        ValueError, match=r"format must be one of \['exported_program', 'onnx', 'torchscript'\], got 'x'"
+    ):
+        export_bundle(own, format="x", images=case.data / "images")
