@@ -22,6 +22,7 @@ class Ladder:
         claims: for a rung, the rungs it is said to beat.
         branch: the branch of the network that is compared; the one that is deployed.
         score: the column of ``cases.csv`` that is compared; larger is better.
+        unit: what the rows of the column ``patient`` are, for titles; images where patients are not known.
     """
 
     bundle: Path
@@ -29,6 +30,7 @@ class Ladder:
     claims: Mapping[str, Sequence[str]]
     branch: str = "student"
     score: str = "dice"
+    unit: str = "patients"
 
 
 def load_ladder(bundle: str | Path, rungs: Sequence[str] | None = None) -> Ladder:
@@ -62,7 +64,7 @@ def load_ladder(bundle: str | Path, rungs: Sequence[str] | None = None) -> Ladde
         for rung, others in content.get("claims", {}).items()
         if rung in chosen
     }
-    return Ladder(bundle, {name: every[name] for name in chosen}, claims)
+    return Ladder(bundle, {name: every[name] for name in chosen}, claims, unit=content.get("unit", "patients"))
 
 
 def _selected(every: list[str], selections: Mapping[str, list[str]], wanted: Sequence[str] | None) -> list[str]:

@@ -48,14 +48,15 @@ def cell_dir(root: Path, rung: str, seed: int) -> Path:
 def collect(ladder: Ladder, root: Path, seeds: Sequence[int]) -> pd.DataFrame:
     """One row per rung, seed and patient: the score's mean over the patient's cases and classes.
 
-    The cases of one patient (end-diastole and end-systole, say) are not independent: the patient is the unit.
+    Where there are several test sets, the column ``dataset`` names them. The cases of one patient (end-diastole and end-systole, say) are not independent: the patient is the unit.
     """
     parts = []
     for rung in ladder.rungs:
         for seed in seeds:
             cases = pd.read_csv(cell_dir(root, rung, seed) / "eval" / "cases.csv")
             cases = cases[cases["branch"] == ladder.branch]
-            scores = cases.groupby("patient", as_index=False)[ladder.score].mean()
+            unit = ["patient", "dataset"] if "dataset" in cases else ["patient"]
+            scores = cases.groupby(unit, as_index=False)[ladder.score].mean()
             parts.append(scores.assign(rung=rung, seed=seed))
     table: pd.DataFrame = pd.concat(parts, ignore_index=True)
     return table
@@ -98,13 +99,21 @@ def rung_table(ladder: Ladder, scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def render(ladder: Ladder, scores: pd.DataFrame) -> str:
-    """The tables as Markdown, which is as readable on a screen."""
+    """The tables as Markdown, which is as readable on a screen; where there are several test sets, for each as well."""
+    sections = [_render(ladder, scores, "")]
+    names = sorted(scores["dataset"].unique()) if "dataset" in scores else []
+    if len(names) > 1:
+        sections += [_render(ladder, scores[scores["dataset"] == name], f" of {name}") for name in names]
+    return "\n\n".join(sections)
+
+
+def _render(ladder: Ladder, scores: pd.DataFrame, which: str) -> str:
     table = rung_table(ladder, scores)
     patients, seeds = table["patients"].iloc[0], table["seeds"].iloc[0]
     lines = [
-        f"{ladder.score.capitalize()} of the {ladder.branch}, {patients} test patients, {seeds} seed(s)",
+        f"{ladder.score.capitalize()} of the {ladder.branch}, {patients} test {ladder.unit}{which}, {seeds} seed(s)",
         "",
-        "| rung | mean ± SD over patients | SD over seeds | difference to the rung before [95 % CI] |",
+        f"| rung | mean ± SD over {ladder.unit} | SD over seeds | difference to the rung before [95 % CI] |",
         "|---|---|---|---|",
     ]
     for row in table.to_dict("records"):
@@ -148,7 +157,7 @@ def save_plot(ladder: Ladder, scores: pd.DataFrame, path: Path) -> None:
         axis.errorbar(place, values.mean(), yerr=half, fmt="o", color="#0072b2", capsize=4, zorder=2)
     axis.set_xticks(range(len(names)), [name.replace("_", "\n") for name in names])
     axis.set_ylabel(f"{ladder.score} of the {ladder.branch}")
-    axis.set_title("mean with 95 % confidence interval; grey: patients", fontsize=9)
+    axis.set_title(f"mean with 95 % confidence interval; grey: {ladder.unit}", fontsize=9)
     axis.grid(axis="y", alpha=0.3)
     with atomic_path(path) as partial:
         figure.savefig(partial, format="png", dpi=120)

@@ -43,7 +43,7 @@ class StructureLoss(nn.Module):
             raise ValueError(f"expected a mask of the logits' shape {tuple(logits.shape)}, got {tuple(mask.shape)}")
         logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
         mask = mask.to(logits.dtype)
-        weight = 1 + 5 * (F.avg_pool2d(mask, _WINDOW, stride=1, padding=_WINDOW // 2) - mask).abs()
+        weight = 1 + 5 * (_mean_around(mask) - mask).abs()
         crossentropy = F.binary_cross_entropy_with_logits(logits, mask, reduction="none")
         if self.variant == "released":
             crossentropy = crossentropy.mean().expand_as(weight)
@@ -51,3 +51,10 @@ class StructureLoss(nn.Module):
         overlap, both = (weight * p * mask).sum(axes), (weight * (p + mask)).sum(axes)
         wiou = 1 - (overlap + 1) / (both - overlap + 1)
         return ((weight * crossentropy).sum(axes) / weight.sum(axes) + wiou).mean()
+
+
+def _mean_around(mask: Tensor) -> Tensor:
+    """The mean in a square window, first along columns, then along rows: 62 additions a pixel instead of 961."""
+    reach = _WINDOW // 2
+    columns = F.avg_pool2d(mask, (_WINDOW, 1), stride=1, padding=(reach, 0))
+    return F.avg_pool2d(columns, (1, _WINDOW), stride=1, padding=(0, reach))

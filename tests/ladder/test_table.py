@@ -118,3 +118,39 @@ def test_the_cases_of_a_patient_are_averaged_and_other_branches_left_out(tmp_pat
         ["low", seed, patient] for seed in (0, 1) for patient in "ab"
     ]
     assert scores["dice"].tolist() == pytest.approx([0.3, 1.0, 0.5, 1.0])
+
+
+def test_several_test_sets_have_tables_of_their_own():
+    scores = pd.concat(
+        [
+            table(low=[LOW], high=[HIGH]).assign(dataset="A"),
+            table(low=[LOW], high=[LOW - 0.1])
+            .replace({"patient": r"^p"}, {"patient": "q"}, regex=True)
+            .assign(dataset="B"),
+        ]
+    )
+    both = render(ladder("low", "high", high=["low"]), scores)
+    overall, first, second = both.split("Dice of the student, ")[1:]
+    assert overall.startswith("8 test patients, 1 seed(s)")
+    assert first.startswith("4 test patients of A")
+    assert second.startswith("4 test patients of B")
+    assert "better |" in first
+    assert "worse |" in second
+
+
+def test_the_test_set_of_a_case_is_kept(tmp_path):
+    folder = cell_dir(tmp_path, "only", 0) / "eval"
+    folder.mkdir(parents=True)
+    lines = [
+        "case,patient,dataset,branch,class,dice",
+        "1.png,A/1,A,student,polyp,0.5",
+        "1.png,B/1,B,student,polyp,0.75",
+    ]
+    (folder / "cases.csv").write_text("\n".join(lines))
+    found = collect(ladder("only"), tmp_path, [0])
+    assert found[["patient", "dataset", "dice"]].values.tolist() == [["A/1", "A", 0.5], ["B/1", "B", 0.75]]
+
+
+def test_titles_name_what_is_tested():
+    made = Ladder(Path("bundle"), {"low": {}}, {}, unit="images")
+    assert "4 test images, 1 seed(s)" in render(made, table(low=[LOW]))
