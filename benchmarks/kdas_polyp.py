@@ -22,8 +22,8 @@ MEASURES = ["meanDic", "meanIoU", "wFm", "Sm", "meanEm", "mae", "dice", "iou"]
 BUDGETS = {
     "cpu": [
         *("image_size=[96,96]", "scales=[1.0]", "num_workers=0", "teacher_def#backbone=resnet18"),
-        *("learning_rate=1e-3", "epoch_length=50", "max_epochs=15", "val_interval=5", "teacher:max_epochs=24"),
-        "teacher:val_interval=8",
+        *("learning_rate=1e-3", "epoch_length=50", "max_epochs=15", "val_interval=5", "teacher:max_epochs=20"),
+        "teacher:val_interval=5",
     ],
     "gpu": ["num_workers=8", "max_epochs=99", "val_interval=3"],
 }
@@ -83,9 +83,8 @@ def variants(data: Path, place: Path, seed: str, settings: list[str]) -> None:
 
 def measures(place: Path) -> pd.DataFrame:
     """The field's measures, means over the seeds, per rung and test set."""
-    parts = []
-    for path in sorted(place.glob("*/seed*/eval/summary.csv")):
-        parts.append(pd.read_csv(path).assign(rung=path.parts[-4]))
+    files = sorted(place.glob("*/seed*/eval/summary.csv"))
+    parts = [pd.read_csv(path).assign(rung=path.parts[-4]) for path in files]
     means: pd.DataFrame = pd.concat(parts).groupby(["dataset", "rung"])[MEASURES].mean()
     return means
 

@@ -25,7 +25,8 @@ class Case:
     channels: int  # of an image
     score_header: str  # of cases.csv
     scores: int  # lines of cases.csv
-    rungs: tuple[str, str]
+    rungs: tuple[str, ...]
+    claim: str  # what the ladder's table says of these rungs
     terms: tuple[str, str]  # of the loss, in the last of these rungs
 
     def command(self, configs: list[str], **overrides: Any) -> list[str]:
@@ -70,6 +71,7 @@ def confkd(root: Path) -> Case:
         score_header="case,patient,branch,class,dice,hd95,unit",
         scores=2 * 2 * 3,  # images x branches x classes
         rungs=("weak_only", "kl_entropy"),
+        claim="kl_entropy − weak_only",
         terms=("train_kl", "train_entropy"),
     )
 
@@ -84,7 +86,8 @@ def kdas(root: Path) -> Case:
         channels=3,
         score_header="case,patient,dataset,branch,class,dice,iou",
         scores=2,
-        rungs=("teacher", "kdas"),
+        rungs=("teacher", "student_alone", "kdas"),
+        claim="kdas − student_alone",
         terms=("train_attention", "train_symmetric"),
     )
     case.train(root / "teacher", "train_teacher.yaml", max_epochs=1)

@@ -9,30 +9,38 @@ import pytest
 
 from .conftest import ROOT, environment
 
+# For each method its rungs from the worst to the best, and the student that is shown.
+ORDER = {
+    "confkd": (["weak_only", "decoupled", "kl_entropy", "full_supervision"], "kl_entropy"),
+    "kdas": (["student_alone", "kdas", "teacher"], "kdas"),
+}
+pytestmark = pytest.mark.slow
 
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+
+@pytest.fixture(scope="module", params=list(ORDER))
+def demo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path, str]:
     root = tmp_path_factory.mktemp("demo") / "out"
-    command = [sys.executable, "-m", "medkd.cli", "demo", "--bundles", str(ROOT / "bundles"), "--output_dir", str(root)]
+    command = [sys.executable, "-m", "medkd.cli", "demo", "--method", request.param]
+    command += ["--bundles", str(ROOT / "bundles"), "--output_dir", str(root)]
     variables = environment()
     del variables["OMP_NUM_THREADS"]
     done = subprocess.run(command, capture_output=True, text=True, env=variables)
     assert done.returncode == 0, done.stderr[-3000:]
-    return root, done.stdout
+    return request.param, root, done.stdout
 
 
-@pytest.mark.slow
-def test_rungs_come_in_their_order(demo: tuple[Path, str]) -> None:
-    root, _ = demo
+def test_rungs_come_in_their_order(demo: tuple[str, Path, str]) -> None:
+    method, root, _ = demo
     with (root / "ladder" / "ladder.csv").open() as file:
         means = {row["rung"]: float(row["mean"]) for row in csv.DictReader(file)}
-    assert means["weak_only"] < means["decoupled"] <= means["kl_entropy"] <= means["full_supervision"]
+    order = [means[rung] for rung in ORDER[method][0]]
+    assert order == sorted(order), means
 
 
-@pytest.mark.slow
-def test_demo_says_where_everything_is(demo: tuple[Path, str]) -> None:
-    root, printed = demo
-    for path in ("ladder/kl_entropy/seed0/models/model.pt", "overlay.png", "ladder/ladder.png", "ladder/mlruns.db"):
+def test_demo_says_where_everything_is(demo: tuple[str, Path, str]) -> None:
+    method, root, printed = demo
+    student = f"ladder/{ORDER[method][1]}/seed0/models/model.pt"
+    for path in (student, "overlay.png", "ladder/ladder.png", "ladder/mlruns.db"):
         assert str(root / path) in printed
         assert (root / path).stat().st_size > 0
     assert "mlflow ui" in printed.replace("bin/mlflow", "mlflow")
