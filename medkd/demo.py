@@ -34,8 +34,9 @@ METHODS: dict[str, dict[str, Any]] = {
         "bundle": "kdas_polyp_segmentation",
         "phantoms": datasets.make_polyp_phantoms,
         "training": {
-            "max_epochs": 10,
-            "val_interval": 5,
+            "max_epochs": 24,
+            "val_interval": 6,
+            "batch_size": 8,
             "image_size": [96, 96],
             "scales": [1.0],
             "num_workers": 0,

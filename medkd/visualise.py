@@ -49,7 +49,8 @@ def read_mask(path: str | Path) -> NDArray[Any]:
         return _read_nifti(path)
     with Image.open(path) as opened:
         values = np.asarray(to_rgb(opened).convert("L")).T
-    return values if values.max() <= 1 else (values >= 128).astype(np.uint8)
+    mask: NDArray[Any] = values if values.max() <= 1 else (values >= 128).astype(np.uint8)
+    return mask
 
 
 def _is_nifti(path: str | Path) -> bool:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from medkd.networks.official_pvt import load_pvt_v2
+from torch import Tensor
 
-__all__ = ["BACKBONES", "make_backbone"]
+from medkd.networks.checkpoints import load_weights, read_weights
+from medkd.networks.official_pvt import backbone_names
+
+__all__ = ["BACKBONES", "load_pvt_v2", "make_backbone"]
 
 # Widths and depths: PVTv2 (Wang et al., arXiv 2106.13797, table 1), ResNet (He et al., arXiv 1512.03385, table 1).
 BACKBONES: dict[str, dict[str, Any]] = {
@@ -38,13 +44,39 @@ def make_backbone(name: str, pretrained: str | None = None) -> Any:
     if name.startswith("resnet"):
         return _resnet(name, pretrained)
     backbone = _from_hub(name) if pretrained == "hub" else _pvt_v2(name)
-    if pretrained not in (None, "hub"):
+    if pretrained and pretrained != "hub":
         load_pvt_v2(pretrained, backbone)
     for key, module in backbone.named_modules():
         # The official epsilons: 1e-6 in the blocks, 1e-5 after patch embedding and spatial reduction.
         if key.endswith(("patch_embedding.layer_norm", "attention.layer_norm")):
             module.eps = 1e-5
     return backbone
+
+
+def load_pvt_v2(path: str | Path, backbone: Any = None) -> Any:
+    """Read an official ``pvt_v2_b*.pth``; the classifier in it is left out.
+
+    Args:
+        path: the file.
+        backbone: a ``PvtV2Backbone`` to fill; ``None`` to make the one that the file is of.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is not a checkpoint, or keys are missing, extra or mis-shaped: all of them in one message.
+    """
+    official = {key: value for key, value in read_weights(path).items() if not key.startswith("head.")}
+    return load_weights(backbone_names(official), backbone or make_backbone(_name_of(official, path)), path)
+
+
+def _name_of(official: Mapping[str, Tensor], path: str | Path) -> str:
+    """Which PVTv2 official weights are of, by their widths and depths."""
+    widths = [official[key].shape[0] for key in (f"patch_embed{n}.proj.weight" for n in range(1, 5)) if key in official]
+    blocks = {(match[1], match[2]) for match in (re.match(r"block(\d)\.(\d+)\.", key) for key in official) if match}
+    depths = [sum(stage == str(n) for stage, _ in blocks) for n in range(1, 5)]
+    for name, sizes in BACKBONES.items():
+        if name.startswith("b") and [sizes["hidden_sizes"], sizes["depths"]] == [widths, depths]:
+            return name
+    raise ValueError(f"{path}: expected the weights of a PVTv2 b0 to b5, found widths {widths} and depths {depths}")
 
 
 def _pvt_v2(name: str) -> Any:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from medkd.networks.checkpoints import load_weights, read_weights
 
-__all__ = ["load_polyp_pvt", "load_pvt_v2"]
+__all__ = ["backbone_names", "load_polyp_pvt"]
 
 _BACKBONE = [
     (r"^patch_embed(\d)\.proj\.", r"encoder.layers.\1.patch_embedding.proj."),
@@ -50,29 +50,23 @@ _HEAD = {
 }
 
 
-def load_pvt_v2(path: str | Path, backbone: nn.Module) -> nn.Module:
-    """Fill a ``transformers`` PVTv2 backbone from an official ``pvt_v2_b*.pth``; the classifier in it is left out.
+def load_polyp_pvt(path: str | Path, network: nn.Module) -> nn.Module:
+    """Fill a ``PolypPVT`` from an official ``PolypPVT.pth``.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if it is not a checkpoint, or keys are missing, extra or mis-shaped: all of them in one message.
     """
-    official = {key: value for key, value in read_weights(path).items() if not key.startswith("head.")}
-    return load_weights(_backbone_names(official), backbone, path)
-
-
-def load_polyp_pvt(path: str | Path, network: nn.Module) -> nn.Module:
-    """Fill a ``PolypPVT`` from an official ``PolypPVT.pth``; the errors are those of ``load_pvt_v2``."""
     prefix = "backbone."
     official = read_weights(path)
     backbone = {key.removeprefix(prefix): value for key, value in official.items() if key.startswith(prefix)}
-    weights = {prefix + key: value for key, value in _backbone_names(backbone).items()}
+    weights = {prefix + key: value for key, value in backbone_names(backbone).items()}
     weights |= {_head_name(key): value for key, value in official.items() if not key.startswith(prefix)}
     return load_weights(weights, network, path)
 
 
-def _backbone_names(official: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The keys of ``transformers``; keys and values, one matrix in the official files, are two there."""
+def backbone_names(official: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """An official PVTv2 under the keys of ``transformers``; keys and values, one matrix there, are two here."""
     weights: dict[str, Tensor] = {}
     for key, value in official.items():
         if ".attn.kv." in key:

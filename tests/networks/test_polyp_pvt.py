@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from medkd.networks import PolypPVT
-from medkd.networks.official_pvt import load_pvt_v2
+from medkd.networks import PolypPVT, load_pvt_v2
 
 REFERENCE = Path(__file__).parents[1] / "reference"
 PARAMETERS = {"b0": 3_650_740, "b2": 25_107_604}
@@ -131,3 +130,16 @@ def test_the_head_stands_on_convolutions_too(name):
 def test_a_file_is_no_source_of_weights_for_a_resnet(tmp_path):
     with pytest.raises(ValueError, match=r"expected null or hub as pretrained weights of resnet18, got 'weights\.pth'"):
         PolypPVT("resnet18", pretrained="weights.pth")
+
+
+def test_a_backbone_is_made_from_its_file_alone(saved):
+    weights = {key.removeprefix("backbone."): v for key, v in official("b0").items() if key.startswith("backbone.")}
+    found, expected = load_pvt_v2(saved(weights)), PolypPVT("b0").backbone
+    load_pvt_v2(saved(weights), expected)
+    assert all(torch.equal(value, expected.state_dict()[key]) for key, value in found.state_dict().items())
+
+
+def test_weights_of_no_known_backbone_are_refused(saved):
+    weights = {key.removeprefix("backbone."): v for key, v in official("b0").items() if "block3.1." not in key}
+    with pytest.raises(ValueError, match=r"expected the weights of a PVTv2 b0 to b5, found .* depths \[2, 2, 1, 2\]"):
+        load_pvt_v2(saved(weights))
