@@ -6,7 +6,7 @@ Expected: ``TrainDataset/{images,masks}`` and ``TestDataset/<name>/{images,masks
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from medkd.datasets.studies import images_by_stem
 from medkd.files import atomic_folder
 from medkd.transforms.frames import to_rgb
 
-__all__ = ["prepare_polyp"]
+__all__ = ["prepare_polyp", "split_groups"]
 
 
 def prepare_polyp(
@@ -61,7 +61,7 @@ def prepare_polyp(
         problems += _pair_problems(image, mask)
     if problems:
         raise DatalistError(source, problems)
-    held_out = _held_out(sorted(set(groups.values())), validation, seed)
+    held_out = split_groups(groups.values(), validation, seed)
     final = Path(output).resolve()
     datalist: dict[str, Any] = {"name": "polyp", "labels": {"0": "background", "1": "polyp"}}
     datalist |= {"training": [], "validation": [], "test": []}
@@ -119,9 +119,14 @@ def _groups(table: str | Path | None, training: dict[str, Any], problems: list[s
     return {stem: f"sequence {found[stem]}" if stem in found else group for stem, group in groups.items()}
 
 
-def _held_out(groups: list[str], share: float, seed: int) -> set[str]:
-    count = round(share * len(groups))
-    if not 0 < count < len(groups):
-        raise ValueError(f"expected a validation share that leaves sequences in both sets ({len(groups)}), got {share}")
-    drawn = np.random.default_rng(seed).permutation(len(groups))[:count]
-    return {groups[i] for i in drawn}
+def split_groups(groups: Iterable[str], share: float, seed: int) -> set[str]:
+    """The groups to validate on.
+
+    Raises:
+        ValueError: if the share leaves either set without a group.
+    """
+    names = sorted(set(groups))
+    count = round(share * len(names))
+    if not 0 < count < len(names):
+        raise ValueError(f"expected a validation share that leaves sequences in both sets ({len(names)}), got {share}")
+    return {names[i] for i in np.random.default_rng(seed).permutation(len(names))[:count]}
