@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medkd.files import atomic_path
-from medkd.transforms.frames import to_rgb
+from medkd.transforms.frames import to_mask, to_rgb
 
 __all__ = ["overlay_figure", "read_image", "read_mask", "save_overlay"]
 
@@ -44,13 +44,11 @@ def read_image(path: str | Path) -> NDArray[Any]:
 
 
 def read_mask(path: str | Path) -> NDArray[Any]:
-    """A NIfTI label volume, or a mask ``[W, H]`` of 0 and 1 from any picture file, be it written as 0/1 or 0/255."""
+    """A NIfTI label volume, or a mask ``[W, H]`` of 0 and 1 from any picture file, see ``to_mask``."""
     if _is_nifti(path):
         return _read_nifti(path)
     with Image.open(path) as opened:
-        values = np.asarray(to_rgb(opened).convert("L")).T
-    mask: NDArray[Any] = values if values.max() <= 1 else (values >= 128).astype(np.uint8)
-    return mask
+        return np.asarray(to_mask(opened)).T
 
 
 def _is_nifti(path: str | Path) -> bool:

@@ -166,17 +166,16 @@ def summary(items: Sequence[Item]) -> dict[str, int]:
 
 def _item_problems(item: Item, classes: Sequence[int], ignore: Sequence[int]) -> Iterable[str]:
     """Problems of one item's files, each named; an item that does not say so is marked strong or weak by its label."""
-    from monai.transforms import LoadImage
-
+    from medkd.datasets.reading import is_frame, load_image, load_label
     from medkd.transforms.checks import file_problem, image_problems, label_problems
 
-    load = LoadImage(image_only=True, ensure_channel_first=True, reader=["PydicomReader", "NibabelReader"])
     loaded: dict[str, Any] = {}
     for key in _PATHS:
         if key not in item:
             continue
         problem = file_problem(item[key])
         try:
+            load = load_image if key == "image" else load_label
             loaded[key] = None if problem else load(item[key])
         except Exception as error:  # noqa: BLE001 - whatever a reader raises, the file cannot be read
             reason = str(error.__cause__ or error).strip().splitlines()
@@ -186,7 +185,8 @@ def _item_problems(item: Item, classes: Sequence[int], ignore: Sequence[int]) ->
     image = loaded.get("image")
     if image is None:
         return
-    yield from image_problems(image)
+    frame = is_frame(item["image"])
+    yield from image_problems(image, spatial_dims=2 if frame else 3, channels=3 if frame else 1)
     for key in ("label", "weak_label"):
         if loaded.get(key) is not None:
             yield from label_problems(loaded[key], image, classes, ignore)

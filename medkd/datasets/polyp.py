@@ -6,7 +6,7 @@ Expected: ``TrainDataset/{images,masks}`` and ``TestDataset/<name>/{images,masks
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from PIL import Image
 from medkd.datasets.datalist import DatalistError, summary, write_datalist
 from medkd.datasets.studies import images_by_stem
 from medkd.files import atomic_folder
-from medkd.transforms.frames import to_rgb
+from medkd.transforms.frames import to_mask, to_rgb
 
 __all__ = ["prepare_polyp", "split_groups"]
 
@@ -88,20 +88,21 @@ def _pairs(folder: Path, problems: list[str]) -> dict[str, tuple[Path, Path]]:
 
 def _pair_problems(image: Path, mask: Path) -> Iterator[str]:
     """Whether both can be decoded, have one size, and the mask is one."""
-    sizes = []
-    for path in (image, mask):
-        try:
-            with Image.open(path) as opened:
-                pixels = to_rgb(opened)
-        except Exception as error:  # noqa: BLE001 - whatever the decoder raises, the file cannot be read
-            yield f"{path}: cannot be read ({error})"
-            return
-        sizes.append(pixels.size)
-    if sizes[0] != sizes[1]:
-        yield f"{mask}: expected the size of its image {sizes[0]}, found {sizes[1]}"
-    values = np.asarray(pixels.convert("L"))
-    if 0 < values.max() < 128:
-        yield f"{mask}: expected a mask of 0 and 255, found values up to {values.max()}"
+    path = image
+    try:
+        expected = _size(image, to_rgb)
+        path = mask
+        found = _size(mask, to_mask)
+    except Exception as error:  # noqa: BLE001 - whatever the decoder raises, the file cannot be read
+        yield f"{path}: cannot be read ({error})"
+        return
+    if expected != found:
+        yield f"{mask}: expected the size of its image {expected}, found {found}"
+
+
+def _size(path: Path, convert: Callable[[Image.Image], Image.Image]) -> tuple[int, int]:
+    with Image.open(path) as opened:
+        return convert(opened).size
 
 
 def _groups(table: str | Path | None, training: dict[str, Any], problems: list[str]) -> dict[str, str]:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["find_frames", "find_studies", "images_by_stem", "output_name"]
+from medkd.datasets.reading import FRAME_SUFFIXES, is_frame
 
-FRAME_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp")
+__all__ = ["find_frames", "find_studies", "images_by_stem", "output_name"]
 
 
 def find_studies(path: str | Path) -> list[dict[str, str]]:
@@ -44,7 +44,7 @@ def find_frames(path: str | Path) -> list[dict[str, str]]:
         ValueError: if two images would give results of one name.
     """
     path = Path(path)
-    found = [path] if path.is_file() else sorted(p for p in path.glob("*") if p.suffix.lower() in FRAME_SUFFIXES)
+    found = [path] if path.is_file() else sorted(p for p in path.glob("*") if is_frame(p))
     if not found:
         raise FileNotFoundError(
             f"{path}: expected an image file or a folder of {', '.join(FRAME_SUFFIXES)}, found none"
@@ -59,7 +59,7 @@ def images_by_stem(folder: Path, problems: list[str]) -> dict[str, Path]:
         return {}
     files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in FRAME_SUFFIXES and not path.name.startswith("."):
+        if is_frame(path) and not path.name.startswith("."):
             if path.stem in files:
                 problems.append(f"{path}: expected one file of this stem, found {files[path.stem].name} too")
             files[path.stem] = path

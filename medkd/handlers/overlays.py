@@ -8,10 +8,8 @@ from typing import Any
 
 import numpy as np
 from ignite.engine import Engine, Events
-from monai.data import PILReader
-from monai.transforms import LoadImage
 
-from medkd.transforms.frames import to_rgb
+from medkd.datasets.reading import is_frame, load_image
 from medkd.visualise import save_overlay
 
 __all__ = ["Overlays"]
@@ -31,8 +29,6 @@ class Overlays:
         self.keys = dict(keys)
         self.cases = cases
         self._rows: dict[str, Any] = {}
-        frames = PILReader(converter=to_rgb)
-        self._load = LoadImage(image_only=True, reader=["PydicomReader", "NibabelReader", frames])
 
     def attach(self, engine: Engine) -> None:
         """Register with an evaluator whose output is decollated."""
@@ -57,9 +53,9 @@ class Overlays:
             }
             # The network's input is resampled and normalised; a reader wants to see the image itself.
             title = f"{len(self._rows) + 1}: {Path(path).name.split('.')[0]}"  # two cases may have one file name
-            image, shape = np.asarray(self._load(path)), next(iter(masks.values())).shape
-            colour = image.ndim == len(shape) + 1 and image.shape[-1] == 3
-            self._rows[title] = (image if colour else image.reshape(shape), masks)  # some files have empty axes
+            image, shape = np.asarray(load_image(path)), next(iter(masks.values())).shape
+            # Some volumes have empty axes.
+            self._rows[title] = (np.moveaxis(image, 0, -1) if is_frame(path) else image.reshape(shape), masks)
 
     def _save(self, engine: Engine) -> None:
         if self._rows:

@@ -17,5 +17,13 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def to_mask(image: Image.Image) -> Image.Image:
-    """An upright mask of 0 and 1; half of white and more is foreground, so that blurred borders do no harm."""
-    return to_rgb(image).convert("L").point(lambda value: int(value >= 128))
+    """An upright mask of 0 and 1 from one of 0 and 1, or of black and white: there half of white and more is foreground.
+
+    Raises:
+        ValueError: if the brightest value is neither 0, 1 nor at least 128, so that nobody can tell what it means.
+    """
+    grey = to_rgb(image).convert("L")
+    white = int(np.asarray(grey).max())
+    if 1 < white < 128:
+        raise ValueError(f"expected a mask of 0 and 1 or of 0 and 255, found values up to {white}")
+    return grey if white <= 1 else grey.point(lambda value: int(value >= 128))

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from medkd.datasets import DatalistError, load_datalist
+from medkd.datasets import DatalistError, check_datalist, load_datalist
 from medkd.datasets.polyp import prepare_polyp
 
 
@@ -82,7 +82,7 @@ def test_all_problems_come_at_once_and_nothing_is_written(source, tmp_path):
     mask(train / "masks" / "5.png", size=(16, 20))
     jpeg = train / "images" / "6.jpg"
     jpeg.write_bytes(jpeg.read_bytes()[:200])
-    mask(train / "masks" / "7.png", value=1)
+    mask(train / "masks" / "7.png", value=40)
     frame(test / "images" / "x.bmp")
     problems = problems_of(source, tmp_path)
     for expected in (
@@ -90,7 +90,7 @@ def test_all_problems_come_at_once_and_nothing_is_written(source, tmp_path):
         "4.png: expected an image 4.* in",
         "5.png: expected the size of its image (20, 16), found (16, 20)",
         "6.jpg: cannot be read",
-        "7.png: expected a mask of 0 and 255, found values up to 1",
+        "7.png: cannot be read (expected a mask of 0 and 1 or of 0 and 255, found values up to 40)",
         "x.png: expected one file of this stem, found x.bmp too",
     ):
         assert sum(expected in problem for problem in problems) == 1, (expected, problems)
@@ -132,3 +132,20 @@ def test_a_share_that_leaves_nothing_is_refused(source, tmp_path, share):
     with pytest.raises(ValueError, match=r"validation share that leaves sequences in both sets \(20\), got"):
         prepare_polyp(source, tmp_path / "out", validation=share)
     assert not (tmp_path / "out").exists()
+
+
+def test_masks_of_zeros_and_ones_are_taken(source, tmp_path):
+    mask(source / "TrainDataset" / "masks" / "0.png", value=1)
+    assert prepare_polyp(source, tmp_path / "out")["test"]["images"] == 3
+    assert check_datalist(tmp_path / "out")["test"]["images"] == 3
+
+
+def test_the_check_of_a_datalist_reads_frames_and_their_masks(source, tmp_path):
+    prepare_polyp(source, tmp_path / "out")
+    mask(source / "TestDataset" / "A" / "masks" / "1.png", size=(16, 20))
+    (source / "TestDataset" / "B" / "images" / "1.jpg").write_bytes(b"no picture")
+    with pytest.raises(DatalistError) as caught:
+        check_datalist(tmp_path / "out")
+    first, second = sorted(caught.value.problems)
+    assert "A/masks/1.png: expected the shape of its image 20 × 16, found 16 × 20" in first
+    assert "B/images/1.jpg: cannot be read" in second

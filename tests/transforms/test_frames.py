@@ -30,6 +30,16 @@ def test_a_rotated_photograph_is_turned_upright(tmp_path):
         assert np.array_equal(np.asarray(to_rgb(image))[..., 0], np.rot90(GREY, -1))
 
 
-def test_a_mask_is_foreground_from_half_of_white():
-    found = np.asarray(to_mask(Image.fromarray(np.array([[0, 127, 128, 255]], dtype=np.uint8))))
-    assert found.tolist() == [[0, 0, 1, 1]]
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [([0, 127, 128, 255], [0, 0, 1, 1]), ([0, 1, 1, 0], [0, 1, 1, 0]), ([0, 0, 0, 0], [0, 0, 0, 0])],
+    ids=["grey levels", "zeros and ones", "empty"],
+)
+def test_a_mask_is_read_as_it_is_written(values, expected):
+    found = np.asarray(to_mask(Image.fromarray(np.array([values], dtype=np.uint8))))
+    assert found.tolist() == [expected]
+
+
+def test_a_mask_that_may_mean_anything_is_refused():
+    with pytest.raises(ValueError, match="expected a mask of 0 and 1 or of 0 and 255, found values up to 40"):
+        to_mask(Image.fromarray(np.array([[0, 40]], dtype=np.uint8)))
