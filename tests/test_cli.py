@@ -1,5 +1,6 @@
 """The command ``medkd``."""
 
+import shutil
 import subprocess
 import sys
 
@@ -137,3 +138,27 @@ def test_a_mask_of_another_shape_is_refused(phantoms, tmp_path, capsys):
     arguments = ["overlay", image, str(tmp_path / "other.nii.gz"), "--output", str(tmp_path / "o.png")]
     assert_fails(capsys, arguments, "other: expected a mask of the image's shape (48, 48, 2), found (5, 6, 7)")
     assert not (tmp_path / "o.png").exists()
+
+
+def test_polyp_phantoms_are_made_checked_and_drawn(tmp_path, capsys):
+    data, picture = tmp_path / "data", tmp_path / "o.png"
+    sizes = ["--training", "2", "--validation", "1", "--test", "1", "--size", "64"]
+    assert main(["data", "phantoms", "polyp", str(data), *sizes]) == 0
+    assert main(["data", "check", str(data)]) == 0
+    assert "No problem found." in capsys.readouterr().out
+    frame, mask = (str(data / folder / "phantom0001.png") for folder in ("images", "masks"))
+    assert main(["overlay", frame, mask, "--output", str(picture)]) == 0
+    assert imread(picture).shape[:2] == (280, 520)
+
+
+def test_the_polyp_datalist_is_that_of_its_folder(tmp_path, capsys):
+    data, source = tmp_path / "data", tmp_path / "source"
+    assert main(["data", "phantoms", "polyp", str(data), "--training", "8", "--size", "64"]) == 0
+    for folder in ("TrainDataset", "TestDataset/A"):
+        for kind in ("images", "masks"):
+            (source / folder / kind).mkdir(parents=True)
+            for number in range(1, 9):
+                shutil.copy(data / kind / f"phantom000{number}.png", source / folder / kind)
+    assert main(["data", "polyp", str(source), str(tmp_path / "out"), "--validation", "0.25"]) == 0
+    assert "validation         2" in capsys.readouterr().out
+    assert_fails(capsys, ["data", "polyp", str(data), str(tmp_path / "other")], "TrainDataset/images: expected a folder")
