@@ -22,7 +22,7 @@ MEASURES = ["meanDic", "meanIoU", "wFm", "Sm", "meanEm", "mae", "dice", "iou"]
 BUDGETS = {
     "cpu": [
         *("image_size=[96,96]", "scales=[1.0]", "num_workers=0", "teacher_def#backbone=resnet18"),
-        *("learning_rate=1e-3", "epoch_length=50", "max_epochs=15", "val_interval=5", "teacher:max_epochs=20"),
+        *("learning_rate=1e-3", "epoch_length=50", "max_epochs=20", "val_interval=5", "teacher:max_epochs=30"),
         "teacher:val_interval=5",
     ],
     "gpu": ["num_workers=8", "max_epochs=99", "val_interval=3"],

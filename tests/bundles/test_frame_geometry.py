@@ -1,0 +1,51 @@
+"""What the network is trained on: upright frames, and masks that lie where the polyp is."""
+
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ConfigParser
+from PIL import Image
+
+from .conftest import Case, kdas
+
+pytestmark = pytest.mark.parametrize("case", [kdas], indirect=True, ids=["kdas"])
+
+
+def _transform(case: Case, section: str, size: list[int]):
+    parser = ConfigParser()
+    parser.read_config(str(case.bundle / "configs" / "train.yaml"))
+    parser["image_size"] = size
+    steps = parser[section]["preprocessing"]["transforms"]
+    parser[section]["preprocessing"]["transforms"] = [s for s in steps if "Rand" not in str(s["_target_"])]
+    return parser.get_parsed_content(f"{section}#preprocessing")
+
+
+def _disc(path, size, centre, radius):
+    x, y = np.meshgrid(np.arange(size[0]), np.arange(size[1]))
+    inside = (x - centre[0]) ** 2 + (y - centre[1]) ** 2 < radius**2
+    frame = np.where(inside[..., None], [200, 60, 60], [40, 30, 30]).astype(np.uint8)
+    Image.fromarray(frame).save(path / "image.png")
+    Image.fromarray((255 * inside).astype(np.uint8)).save(path / "mask.png")
+    return {"image": str(path / "image.png"), "label": str(path / "mask.png")}
+
+
+def _centre(values: torch.Tensor) -> np.ndarray:
+    weight = (values > (values.amax() + values.median()) / 2).numpy()
+    return (np.indices(values.shape) * weight).sum((1, 2)) / weight.sum()
+
+
+@pytest.mark.parametrize("size", [(530, 400), (384, 300), (1280, 1024)])
+def test_image_and_mask_are_upright_and_in_one_place(case: Case, tmp_path, size) -> None:
+    item = _disc(tmp_path, size, (0.7 * size[0], 0.3 * size[1]), 0.12 * size[0])
+    made = _transform(case, "train", [96, 128])(item)
+    image, label = _centre(made["image"][0]), _centre(made["label"][0])
+    assert made["image"].shape[1:] == made["label"].shape[1:] == (96, 128)
+    np.testing.assert_allclose(image, label, atol=0.2)
+    np.testing.assert_allclose(image, [0.3 * 96, 0.7 * 128], atol=1)  # rows first
+
+
+def test_validation_shows_the_network_what_training_shows(case: Case, tmp_path) -> None:
+    item = _disc(tmp_path, (530, 400), (371, 120), 60)
+    trained, validated = (_transform(case, section, [96, 128])(dict(item)) for section in ("train", "validate"))
+    torch.testing.assert_close(torch.as_tensor(trained["image"]), torch.as_tensor(validated["image"].as_tensor()))
+    assert validated["label"].shape[1:] == (530, 400)  # MONAI's order: scores are computed on the mask as it is
