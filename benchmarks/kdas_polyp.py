@@ -5,8 +5,9 @@
     python benchmarks/kdas_polyp.py POLYP OUT --variants               # weights of the terms, 1 seed
 
 POLYP is the folder of TrainDataset and TestDataset. DIR holds the official pvt_v2_b0.pth and pvt_v2_b2.pth; without
-``--weights`` both networks start from random weights. Seeds may be run in processes beside each other, each with an OUT
-of its own; put their folders RUNG/seedN together and call the whole again for the tables.
+``--weights`` both networks start from random weights. Seeds may be run in processes beside each other: each with an OUT of
+its own, and ``--data`` naming one prepared folder for all. Put their folders RUNG/seedN together and call the whole again,
+with the same ``--data``, for the tables.
 """
 
 import argparse
@@ -23,7 +24,6 @@ BUDGETS = {
     "cpu": [
         *("image_size=[96,96]", "scales=[1.0]", "num_workers=0", "teacher_def#backbone=resnet18"),
         *("learning_rate=1e-3", "epoch_length=50", "max_epochs=20", "val_interval=5", "teacher:max_epochs=30"),
-        "teacher:val_interval=5",
     ],
     "gpu": ["num_workers=8", "max_epochs=99", "val_interval=3"],
 }
@@ -41,6 +41,7 @@ def main() -> int:
     parser.add_argument("polyp")
     parser.add_argument("output")
     parser.add_argument("--budget", choices=BUDGETS, default="cpu")
+    parser.add_argument("--data", default=None, help="output of `medkd data polyp` (default: OUT/data, made if absent)")
     parser.add_argument("--weights", default=None, help="folder of the official ImageNet weights")
     parser.add_argument("--seeds", nargs="+", default=["0", "1", "2"])
     parser.add_argument("--rungs", nargs="+", default=None)
@@ -50,7 +51,7 @@ def main() -> int:
     if options.weights:
         for key, backbone in (("network_def", "b0"), ("teacher_def", "b2")):
             settings.append(f"{key}#pretrained={Path(options.weights).resolve() / f'pvt_v2_{backbone}.pth'}")
-    data = output / "data"
+    data = Path(options.data or output / "data").resolve()
     if not data.exists():
         table = ROOT / "data" / "polyp" / "clinicdb_sequences.csv"
         medkd("data", "polyp", options.polyp, str(data), "--sequences", str(table))
@@ -76,7 +77,7 @@ def variants(data: Path, place: Path, seed: str, settings: list[str]) -> None:
     teacher = place / "teacher" / "teacher" / f"seed{seed}" / "models" / "model.pt"
     for name, changes in VARIANTS.items():
         own = [f"kdas:{change}" for change in (f"teacher_path={teacher}", *changes)]
-        ladder(data, place / name, [seed], ["kdas"], [s for s in settings if not s.startswith("teacher:")] + own)
+        ladder(data, place / name, [seed], ["kdas"], settings + own)
         log = (place / name / "kdas" / f"seed{seed}" / "log.txt").read_text().split("val_mean_dice best value: ")
         print(f"{name}: best validation Dice {max(float(part.split()[0]) for part in log[1:]):.3f}")
 

@@ -41,7 +41,7 @@ def export_bundle(
     bundle: str | Path,
     *,
     format: str,  # noqa: A002 - what the command line calls it
-    images: str | Path,
+    images: str | Path | None = None,
     model_path: str | Path | None = None,
     output: str | Path | None = None,
     tolerance: float = 1e-4,
@@ -53,7 +53,8 @@ def export_bundle(
     Args:
         bundle: the bundle's folder.
         format: one of ``FORMATS``: ``"torchscript"`` (.ts), ``"onnx"`` (.onnx) or ``"exported_program"`` (.pt2).
-        images: what to compare the outputs on; anything that the bundle's inference takes as ``dataset_dir``.
+        images: what to compare the outputs on; anything that the bundle's inference takes as ``dataset_dir``, which
+            is the default.
         model_path: the weights; ``models/model.pt`` of the bundle by default.
         output: the file to write; ``models/model.ts`` or so in the bundle by default.
         tolerance: the largest difference that is accepted, relative to the largest output or 1.
@@ -80,14 +81,16 @@ def export_bundle(
 
 @torch.no_grad()
 def network_inputs(
-    bundle: Path, images: str | Path, model_path: str | Path | None = None, *, limit: int = 8
+    bundle: Path, images: str | Path | None = None, model_path: str | Path | None = None, *, limit: int = 8
 ) -> tuple[nn.Module, list[Tensor]]:
     """The trained network in eval mode, and the first tensors that the bundle's inferer gives it for some images."""
     from monai.bundle import ConfigParser
 
     parser = ConfigParser()
     parser.read_config(str(bundle / "configs" / "inference.yaml"))
-    parser.update({"bundle_root": str(bundle), "dataset_dir": str(Path(images).resolve()), "device": "cpu"})
+    parser.update({"bundle_root": str(bundle), "device": "cpu"})
+    if images is not None:
+        parser.update({"dataset_dir": str(Path(images).resolve())})
     network = load_model(model_path or bundle / "models" / "model.pt", parser.get_parsed_content("network_def")).eval()
     inputs: list[Tensor] = []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,11 @@ from PIL import Image
 from medkd.datasets.datalist import DatalistError
 from medkd.datasets.studies import images_by_stem
 from medkd.metrics.polyp import PolypMeasures
-from medkd.transforms.frames import to_rgb
+from medkd.transforms.frames import to_mask, to_rgb
 
 __all__ = ["score_folders"]
+
+Convert = Callable[[Image.Image], Image.Image]
 
 
 def score_folders(predictions: str | Path, masks: str | Path, *, progress: bool = False) -> dict[str, float]:
@@ -22,7 +25,7 @@ def score_folders(predictions: str | Path, masks: str | Path, *, progress: bool 
     Args:
         predictions: folder of grey maps of 8 bit, brighter for likelier, or of masks (0 and 1, or 0 and 255), each named
             as its mask or with ``_seg`` behind, as ``inference.yaml`` does; a map of another size is resized.
-        masks: folder of masks, 0 and 255 or 0 and 1.
+        masks: folder of masks, each of 0 and 255 or of 0 and 1.
         progress: show a progress bar.
 
     Returns:
@@ -35,37 +38,43 @@ def score_folders(predictions: str | Path, masks: str | Path, *, progress: bool 
 
     problems: list[str] = []
     found, truth = (images_by_stem(Path(folder), problems) for folder in (predictions, masks))
+    twice = [stem for stem in truth if {stem, f"{stem}_seg"} <= found.keys()]
+    problems += [f"{found[stem]}: expected one prediction of it, found {stem}_seg too" for stem in twice]
     found = {stem if stem in truth else stem.removesuffix("_seg"): path for stem, path in found.items()}
     problems += [f"{truth[s]}: expected a prediction {s}.* in {predictions}, found none" for s in truth.keys() - found]
     problems += [f"{found[s]}: expected a mask {s}.* in {masks}, found none" for s in found.keys() - truth]
-    white = [_white(folder, files, problems) for folder, files in ((predictions, found), (masks, truth))]
+    for folder, files in ((predictions, found), (masks, truth)):
+        if not files:
+            problems.append(f"{folder}: expected image files, found none")
+    brightest = max([0, *(_brightest(path, _gray, problems) for path in found.values())])
+    for path in truth.values():
+        _brightest(path, to_mask, problems)
     if problems:
         raise DatalistError(Path(predictions), sorted(problems))
+    # Masks of 0 and 1 in the whole folder; a single dark map among maps is a map.
+    factor = np.uint8(255 if brightest <= 1 else 1)
     measures = PolypMeasures()
     for stem in tqdm(sorted(truth), desc="scoring", disable=not progress):
-        mask = _read(truth[stem]) * np.uint8(255 // white[1])
-        measures.step(_resized(_read(found[stem]) * np.uint8(255 // white[0]), mask.shape), mask)
+        mask = _read(truth[stem], to_mask) * np.uint8(255)
+        measures.step(_resized(_read(found[stem], _gray) * factor, mask.shape), mask)
     return measures.results()
 
 
-def _white(folder: str | Path, files: dict[str, Path], problems: list[str]) -> int:
-    """1 if the whole folder is masks of 0 and 1, else 255: a single dark map among maps is a map."""
-    if not files:
-        problems.append(f"{folder}: expected image files, found none")
-    return 1 if max((_brightest(path, problems) for path in files.values()), default=0) <= 1 else 255
+def _gray(image: Image.Image) -> Image.Image:
+    return to_rgb(image).convert("L")
 
 
-def _brightest(path: Path, problems: list[str]) -> int:
+def _brightest(path: Path, convert: Convert, problems: list[str]) -> int:
     try:
-        return int(_read(path).max())
+        return int(_read(path, convert).max())
     except Exception as error:  # noqa: BLE001 - whatever the decoder raises, the file cannot be read
         problems.append(f"{path}: cannot be read ({error})")
         return 0
 
 
-def _read(path: Path) -> NDArray[np.uint8]:
+def _read(path: Path, convert: Convert) -> NDArray[np.uint8]:
     with Image.open(path) as opened:
-        return np.asarray(to_rgb(opened).convert("L"))
+        return np.asarray(convert(opened))
 
 
 def _resized(values: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:

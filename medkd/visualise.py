@@ -48,7 +48,8 @@ def read_mask(path: str | Path) -> NDArray[Any]:
     if _is_nifti(path):
         return _read_nifti(path)
     with Image.open(path) as opened:
-        return np.asarray(to_mask(opened)).T
+        mask: NDArray[Any] = np.asarray(to_mask(opened)).T
+    return mask
 
 
 def _is_nifti(path: str | Path) -> bool:

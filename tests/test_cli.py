@@ -10,7 +10,7 @@ import pytest
 from matplotlib.image import imread
 
 import medkd
-from medkd.cli import main
+from medkd.cli import _parser, main
 from medkd.ladder import load_ladder, overridden
 
 TINY = ["--strong", "1", "--weak", "1", "--validation", "1", "--test", "1", "--size", "48", "--slices", "2"]
@@ -110,6 +110,15 @@ def test_overrides_are_values_of_yaml_and_numbers_without_a_point_too(bundle):
     _, found = overridden(load_ladder(bundle), ["max_epochs=1e-3", "seed=[1, -1]"])
     assert found == {"max_epochs": 0.001, "seed": [1, -1]}
     assert overridden(load_ladder(bundle), ["seed=weak_label"])[1] == {"seed": "weak_label"}
+
+
+def test_overrides_add_up_and_those_of_rungs_not_run_are_left_out(bundle):
+    options = _parser().parse_args(
+        ["ladder", str(bundle), "--dataset_dir", "d", "--set", "seed=1", "--set", "max_epochs=2"]
+    )
+    ladder, shared = overridden(load_ladder(bundle, ["first"]), [*options.set, "second:max_epochs=9"])
+    assert shared == {"seed": 1, "max_epochs": 2}
+    assert list(ladder.rungs) == ["first"]
 
 
 def test_an_override_may_be_of_one_rung(bundle):

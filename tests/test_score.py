@@ -1,6 +1,7 @@
 """A folder of predictions is scored by the field's protocol, or refused with all its problems."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -87,3 +88,17 @@ def test_empty_and_missing_folders_are_refused(tmp_path, capsys):
     error = capsys.readouterr().err
     assert "none: expected a folder of images, found nothing there" in error
     assert "empty: expected image files, found none" in error
+
+
+def test_every_mask_is_read_by_itself_and_two_predictions_of_one_are_refused(folders):
+    predictions, masks = folders
+    expected = score_folders(predictions, masks)
+    path = masks / "0.png"
+    Image.fromarray((np.asarray(Image.open(path)) >= 128).astype(np.uint8)).save(path)  # 0 and 1 among 0 and 255
+    assert score_folders(predictions, masks) == expected
+    shutil.copy(predictions / "0.png", predictions / "0_seg.png")
+    with pytest.raises(DatalistError, match=r"0\.png: expected one prediction of it, found 0_seg too"):
+        score_folders(predictions, masks)
+    Image.fromarray(np.full((4, 4), 76, np.uint8)).save(path)
+    with pytest.raises(DatalistError, match=r"0\.png: cannot be read \(expected a mask of 0 and 1 or of 0 and 255"):
+        score_folders(predictions, masks)

@@ -11,7 +11,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The bundle, the format, and what to check on."""
     parser.add_argument("bundle", help="the bundle's folder, with models/model.pt")
     parser.add_argument("--format", choices=["torchscript", "onnx", "exported_program"], required=True)
-    parser.add_argument("--images", required=True, help="an image, or a folder of them, to compare the outputs on")
+    parser.add_argument(
+        "--images", default=None, help="image or folder to compare on (default: that of inference.yaml)"
+    )
     parser.add_argument("--model_path", default=None, help="weights (default: BUNDLE/models/model.pt)")
     parser.add_argument("--output", default=None, help="file to write (default: BUNDLE/models/model.ts, .onnx or .pt2)")
     parser.set_defaults(run=_run)

@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set",
         nargs="*",
+        action="extend",
         default=[],
         metavar="[RUNG:]KEY=VALUE",
         help="overrides of train.yaml for all rungs or one, VALUE in YAML",

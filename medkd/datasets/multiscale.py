@@ -22,7 +22,7 @@ class MultiScaleLoader:
         keys: what is resized (bilinearly, corners aligned, as in the released codes); the rest is passed on.
 
     Raises:
-        ValueError: for an empty or negative scale.
+        ValueError: for an empty or negative scale; when iterated, for sides that are no multiples.
     """
 
     def __init__(
@@ -57,6 +57,10 @@ class MultiScaleLoader:
 
     def _resized(self, value: Tensor, scale: float) -> Tensor:
         size = [max(1, round(side * scale / self.multiple)) * self.multiple for side in value.shape[2:]]
+        if any(side % self.multiple for side in value.shape[2:]):
+            raise ValueError(
+                f"expected sides that are multiples of {self.multiple}, got {tuple(value.shape[2:])}; set image_size"
+            )
         if size == list(value.shape[2:]):
             return value
         return F.interpolate(value.float(), size, mode="bilinear", align_corners=True)

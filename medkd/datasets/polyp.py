@@ -90,19 +90,22 @@ def _pair_problems(image: Path, mask: Path) -> Iterator[str]:
     """Whether both can be decoded, have one size, and the mask is one."""
     path = image
     try:
-        expected = _size(image, to_rgb)
+        frame = _read(image, to_rgb)
         path = mask
-        found = _size(mask, to_mask)
+        truth = _read(mask, to_mask)
     except Exception as error:  # noqa: BLE001 - whatever the decoder raises, the file cannot be read
         yield f"{path}: cannot be read ({error})"
         return
-    if expected != found:
-        yield f"{mask}: expected the size of its image {expected}, found {found}"
+    low, high = frame.convert("L").getextrema()
+    if low == high:
+        yield f"{image}: expected an image with contrast, found the constant {low}"
+    if frame.size != truth.size:
+        yield f"{mask}: expected the size of its image {frame.size}, found {truth.size}"
 
 
-def _size(path: Path, convert: Callable[[Image.Image], Image.Image]) -> tuple[int, int]:
+def _read(path: Path, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
     with Image.open(path) as opened:
-        return convert(opened).size
+        return convert(opened)
 
 
 def _groups(table: str | Path | None, training: dict[str, Any], problems: list[str]) -> dict[str, str]:
@@ -116,7 +119,13 @@ def _groups(table: str | Path | None, training: dict[str, Any], problems: list[s
         return groups
     twice = rows["frame"][rows["frame"].duplicated()].unique()
     problems += [f"{table}: expected frame {frame} once, found it again" for frame in twice]
+    problems += [
+        f"{table}: expected a sequence of frame {f}, found none" for f in rows["frame"][rows["sequence"].isna()]
+    ]
     found = dict(zip(rows["frame"], rows["sequence"], strict=True))
+    if training and not found.keys() & training.keys():
+        told = f"found {rows['frame'].iloc[0]} and {next(iter(training))}" if len(rows) else "found no row"
+        problems.append(f"{table}: expected frames named as the training images, {told}")
     return {stem: f"sequence {found[stem]}" if stem in found else group for stem, group in groups.items()}
 
 

@@ -44,7 +44,7 @@ def find_frames(path: str | Path) -> list[dict[str, str]]:
         ValueError: if two images would give results of one name.
     """
     path = Path(path)
-    found = [path] if path.is_file() else sorted(p for p in path.glob("*") if is_frame(p))
+    found = [path] if path.is_file() else sorted(p for p in path.glob("[!.]*") if is_frame(p))
     if not found:
         raise FileNotFoundError(
             f"{path}: expected an image file or a folder of {', '.join(FRAME_SUFFIXES)}, found none"

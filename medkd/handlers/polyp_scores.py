@@ -53,7 +53,12 @@ class PolypScores:
             prediction = to_gray(item[self.probability_key][0].float().cpu().numpy())
             mask = (255 * (item[self.label_key][-1].cpu().numpy() > 0)).astype(np.uint8)
             scores = self._sets.setdefault(name, PolypMeasures()).step(prediction, mask)
-            row = {"case": path.name, "patient": f"{name}/{path.stem}", "dataset": name, "branch": "student"}
+            row = {
+                "case": path.name,
+                "patient": source.get("patient", f"{name}/{path.stem}"),
+                "dataset": name,
+                "branch": "student",
+            }
             self._rows.append({**row, "class": "polyp", **scores})
 
     def _report(self, engine: Engine) -> None:

@@ -18,24 +18,25 @@ __all__ = ["overridden"]
 def overridden(ladder: Ladder, pairs: Sequence[str]) -> tuple[Ladder, dict[str, Any]]:
     """The ladder with the overrides of single rungs (``RUNG:KEY=VALUE``), and those of all (``KEY=VALUE``).
 
+    Overrides of rungs that the bundle has but that are not to be run are left out.
+
     Raises:
         ValueError: with every pair that is malformed or names a key that ``train.yaml`` lacks.
     """
     train = ladder.bundle / "configs" / "train.yaml"
+    known = ConfigParser.load_config_file(ladder.bundle / "configs" / "ladder.yaml")["rungs"]
     problems = [f"expected KEY=VALUE, got {pair!r}" for pair in pairs if "=" not in pair]
     shared: dict[str, Any] = {}
     rungs = {rung: dict(own) for rung, own in ladder.rungs.items()}
     for key, _, value in (pair.partition("=") for pair in pairs):
         rung, _, own = key.partition(":")
-        if rung in rungs:
-            rungs[rung][own] = _value(value)
-        else:
-            shared[key] = _value(value)
+        place = rungs.setdefault(rung, {}) if rung in known else shared
+        place[own if rung in known else key] = _value(value)
     keys = [key for chosen in (shared, *rungs.values()) for key in chosen]
     problems = problems or unknown_keys(dict.fromkeys(keys), ConfigParser.load_config_file(train))
     if problems:
         raise ValueError(f"--set: {'; '.join(problems)} ({train})")
-    return replace(ladder, rungs=rungs), shared
+    return replace(ladder, rungs={rung: rungs[rung] for rung in ladder.rungs}), shared
 
 
 def _value(text: str) -> Any:

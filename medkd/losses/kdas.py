@@ -36,11 +36,11 @@ class KDASLoss(nn.Module):
         attention_weight: λ_att, >= 0.
         symmetric_weight: λ_sgm, >= 0.
         logit_weight: λ_kl, >= 0.
-        single_map: teacher and student are networks of one map (any segmentation network of one output channel); the
-            symmetric term, which is defined on the second map, is dropped.
+        single_map: teacher or student are networks of one map (any segmentation network of one output channel); of one
+            that has two, the prediction is taken. The symmetric term, which is defined on the second map, is dropped.
 
     Raises:
-        ValueError: for an option out of range.
+        ValueError: for an option out of range, or ``single_map`` with the released variant, which has no other term.
     """
 
     def __init__(
@@ -60,6 +60,8 @@ class KDASLoss(nn.Module):
                 "expected alpha in [0, 1], temperature > 0 and weights >= 0, got "
                 f"{alpha}, {temperature} and {[attention_weight, symmetric_weight, logit_weight]}"
             )
+        if single_map and variant == "released":
+            raise ValueError("expected single_map=False with the released variant, whose only term needs two maps")
         self.structure = StructureLoss(variant=variant)
         self.variant = variant
         self.alpha, self.temperature = alpha, temperature
@@ -121,6 +123,8 @@ class KDASLoss(nn.Module):
         return terms
 
     def _maps(self, output: Tensor | tuple[Tensor, ...], whose: str) -> list[Tensor]:
+        if self.single_map and not isinstance(output, Tensor):
+            output = getattr(output, "prediction", output)
         maps = [output] if isinstance(output, Tensor) else list(output)
         if len(maps) != (1 if self.single_map else 2) or any(z.ndim != 4 or z.shape[1] != 1 for z in maps):
             shapes = [tuple(z.shape) for z in maps]

@@ -16,15 +16,18 @@ class PolypMeasures:
     ``meanDic`` and ``meanIoU`` are means, ``maxDic`` and ``maxIoU`` maxima over 256 thresholds of the curve that is
     averaged over the images; ``wFm`` is the weighted F-measure (beta 1), ``Sm`` the structure measure, ``meanEm`` and
     ``maxEm`` the enhanced-alignment measure over the thresholds, ``mae`` the mean absolute error. These rescale every
-    map to [0, 1] first, as the protocol does. ``dice`` and ``iou`` threshold the map as it is at 0.5, which is what a
-    user deploys; an empty mask with an empty prediction scores 1.
+    map to [0, 1] first, as the protocol does, and give 0 for a frame without a polyp, whatever is predicted. ``dice``
+    and ``iou`` threshold the map as it is at 0.5, which is what a user deploys; an empty mask with an empty prediction
+    scores 1.
 
     Differences from the protocol's MATLAB code: see ``docs/methods/kdas.md``.
     """
 
     def __init__(self) -> None:
-        import py_sod_metrics as sod
-
+        try:
+            import py_sod_metrics as sod
+        except ImportError as error:
+            raise RuntimeError(f"PySODMetrics is missing ({error}): pip install medkd[polyp]") from error
         curve = {"with_dynamic": True, "with_adaptive": False, "sample_based": True}
         self._curves = sod.FmeasureV2({"Dic": sod.DICEHandler(**curve), "IoU": sod.IOUHandler(**curve)})
         self._measures = {

@@ -99,7 +99,7 @@ def _differences(found: Mapping[str, Any], expected: Mapping[str, Tensor]) -> li
         ],
     }
     return [
-        f"{len(keys)} {kind} ({', '.join(keys[:3])}{', …' if len(keys) > 3 else ''})"
+        f"{len(keys)} {kind} ({', '.join(keys[:20])}{', …' if len(keys) > 20 else ''})"
         for kind, keys in kinds.items()
         if keys
     ]

@@ -46,6 +46,7 @@ class CheckCased(MapTransform):
         ignore_values: label values that mean "not annotated".
         spatial_dims: expected number of spatial dimensions.
         channels: expected number of channels.
+        contrast: refuse constant images, from which nothing can be learned.
 
     Raises:
         ValueError: when called, with every problem of the item at once.
@@ -60,8 +61,10 @@ class CheckCased(MapTransform):
         ignore_values: Collection[int] = (255,),
         spatial_dims: int = 3,
         channels: int = 1,
+        contrast: bool = True,
     ) -> None:
         super().__init__(keys)
+        self.contrast = contrast
         self.label_keys = tuple(label_keys)
         self.num_classes = num_classes
         self.ignore_values = tuple(ignore_values)
@@ -72,7 +75,9 @@ class CheckCased(MapTransform):
         """Return the item unchanged, or raise."""
         problems: list[str] = []
         for key in self.keys:
-            problems += image_problems(data[key], spatial_dims=self.spatial_dims, channels=self.channels)
+            problems += image_problems(
+                data[key], spatial_dims=self.spatial_dims, channels=self.channels, contrast=self.contrast
+            )
             for label_key in self.label_keys:
                 if label_key in data:
                     label = data[label_key]
@@ -100,7 +105,7 @@ def file_problem(path: str | Path) -> str | None:
     return f"{path}: expected a folder with one DICOM series, found {found}"
 
 
-def image_problems(image: Tensor, *, spatial_dims: int = 3, channels: int = 1) -> list[str]:
+def image_problems(image: Tensor, *, spatial_dims: int = 3, channels: int = 1, contrast: bool = True) -> list[str]:
     """What is wrong with an image ``[channels, *spatial]``; empty if nothing is."""
     name = _name(image)
     if image.ndim != spatial_dims + 1 or image.shape[0] != channels:
@@ -116,7 +121,7 @@ def image_problems(image: Tensor, *, spatial_dims: int = 3, channels: int = 1) -
         return [
             f"{name}: expected finite intensities, found {int((~torch.isfinite(values)).sum())} that are NaN or infinite"
         ]
-    if bool((values == values.flatten()[0]).all()):
+    if contrast and bool((values == values.flatten()[0]).all()):
         return [f"{name}: expected an image with contrast, found the constant {values.flatten()[0].item():g}"]
     return []
 

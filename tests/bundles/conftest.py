@@ -23,6 +23,7 @@ class Case:
     settings: dict[str, Any]  # of train.yaml
     inference: dict[str, Any]  # of inference.yaml
     channels: int  # of an image
+    traced: bool  # exported by tracing; scripted otherwise
     score_header: str  # of cases.csv
     scores: int  # lines of cases.csv
     rungs: tuple[str, ...]
@@ -68,6 +69,7 @@ def confkd(root: Path) -> Case:
         settings={**QUICK, **network, "patch_size": [32, 32], "volumes_per_batch": 2},
         inference={**network, "patch_size": [32, 32]},
         channels=1,
+        traced=False,
         score_header="case,patient,branch,class,dice,hd95,unit",
         scores=2 * 2 * 3,  # images x branches x classes
         rungs=("weak_only", "kl_entropy"),
@@ -84,6 +86,7 @@ def kdas(root: Path) -> Case:
         settings={**QUICK, "image_size": [64, 96], "scales": [1.0, 0.5], "batch_size": 2, "teacher_def#backbone": "b1"},
         inference={"image_size": [64, 96]},
         channels=3,
+        traced=True,
         score_header="case,patient,dataset,branch,class,dice,iou",
         scores=2,
         rungs=("teacher", "student_alone", "kdas"),

@@ -72,7 +72,7 @@ def test_checkpoint_exports_to_torchscript(case: Case, tmp_path: Path) -> None:
         meta_file=str(case.bundle / "configs" / "metadata.json"),
         config_file=str(case.bundle / "configs" / "inference.yaml"),
         key_in_ckpt="model",
-        use_trace=True,
+        use_trace=case.traced,
         input_shape=[1, case.channels, 64, 64],
     )
     image = torch.rand(1, case.channels, 64, 64)

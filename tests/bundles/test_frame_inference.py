@@ -33,6 +33,8 @@ def test_every_kind_of_frame_gets_a_mask_of_its_size(case: Case, trained: Path, 
     frames.mkdir()
     for mode in ("RGB", "RGBA", "P", "L"):
         frame.convert(mode).save(frames / f"{mode}.png")
+    Image.new("RGB", (70, 51)).save(frames / "black.png")  # as videos have them
+    (frames / "._RGB.png").write_bytes(b"what macOS leaves behind")
     frame.save(frames / "jpeg.jpg")
     frame.save(frames / "tiff.tif")
     Image.fromarray(np.asarray(frame.convert("L")).astype(np.uint16) * 257).save(frames / "sixteen.png")
@@ -40,8 +42,8 @@ def test_every_kind_of_frame_gets_a_mask_of_its_size(case: Case, trained: Path, 
     exif[0x0112] = 6  # turned a quarter: upright it is 51 x 70
     frame.save(frames / "turned.jpg", exif=exif)
     _infer(case, trained, frames, tmp_path / "out")
-    assert len(list((tmp_path / "out").iterdir())) == 8
-    for path in frames.iterdir():
+    assert len(list((tmp_path / "out").iterdir())) == 9
+    for path in frames.glob("[!.]*"):
         with Image.open(tmp_path / "out" / f"{path.stem}_seg.png") as mask:
             assert mask.mode == "L"
             assert mask.size == ((51, 70) if path.stem == "turned" else (70, 51))
@@ -55,8 +57,7 @@ def test_mask_is_the_network_s_map_in_its_place(case: Case, trained: Path, tmp_p
     network = PolypPVT("b0")
     checkpoints.load_model(trained / "models" / "model.pt", network).eval()
     x = torch.from_numpy(np.array(frame)).permute(2, 0, 1).float() / 255
-    # MONAI's arrays have x first.
-    x = torch.nn.functional.interpolate(x.transpose(1, 2)[None], (64, 96), mode="bilinear", antialias=False)
+    x = torch.nn.functional.interpolate(x[None], (64, 96), mode="bilinear", antialias=True)
     with torch.no_grad():
         logits = network((x - MEAN) / STD)
     # After three short epochs a student sees no polyp anywhere: ask it for its own median instead.
@@ -64,12 +65,12 @@ def test_mask_is_the_network_s_map_in_its_place(case: Case, trained: Path, tmp_p
     shifted["fusion_head.bias"] -= logits.median()
     (tmp_path / "models").mkdir()
     torch.save({"model": shifted}, tmp_path / "models" / "model.pt")
-    expected = torch.nn.functional.interpolate(logits - logits.median(), (130, 90), mode="bilinear")[0, 0].T > 0
+    expected = torch.nn.functional.interpolate(logits - logits.median(), (90, 130), mode="bilinear")[0, 0] > 0
     _infer(case, tmp_path, tmp_path / "frame.png", tmp_path / "out")
     with Image.open(tmp_path / "out" / "frame_seg.png") as mask:
         found = np.asarray(mask) > 0
     assert 0.2 < found.mean() < 0.8
-    assert (found == expected.numpy()).mean() > 0.98
+    assert (found == expected.numpy()).mean() > 0.97
 
 
 def test_a_frame_that_cannot_be_read_is_named(case: Case, trained: Path, tmp_path: Path) -> None:

@@ -41,3 +41,9 @@ def test_the_trainer_finds_the_batch_sampler():
 def test_scales_out_of_range_are_refused(scales):
     with pytest.raises(ValueError, match="expected scales > 0, at least one"):
         MultiScaleLoader(loader(), scales=scales)
+
+
+def test_sides_that_are_no_multiples_are_refused_and_not_rounded():
+    loader = MultiScaleLoader(DataLoader([{"image": torch.zeros(3, 40, 64)}]), scales=[1.0], keys=["image"])
+    with pytest.raises(ValueError, match=r"expected sides that are multiples of 32, got \(40, 64\); set image_size"):
+        next(iter(loader))

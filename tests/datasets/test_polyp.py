@@ -149,3 +149,19 @@ def test_the_check_of_a_datalist_reads_frames_and_their_masks(source, tmp_path):
     first, second = sorted(caught.value.problems)
     assert "A/masks/1.png: expected the shape of its image 20 × 16, found 16 × 20" in first
     assert "B/images/1.jpg: cannot be read" in second
+
+
+def test_a_table_of_other_frames_is_refused(source, tmp_path):
+    """It would silently split sequences."""
+    (tmp_path / "t.csv").write_text("frame,sequence\n001,1\n002,\n")
+    problems = problems_of(source, tmp_path, sequences=tmp_path / "t.csv")
+    assert [problem.split(": ", 1)[1] for problem in problems] == [
+        "expected a sequence of frame 002, found none",
+        "expected frames named as the training images, found 001 and 0",
+    ]
+
+
+def test_a_frame_without_contrast_is_refused_before_training_refuses_it(source, tmp_path):
+    Image.new("RGB", (20, 16)).save(source / "TrainDataset" / "images" / "1.png")
+    (problem,) = problems_of(source, tmp_path)
+    assert problem.endswith("1.png: expected an image with contrast, found the constant 0")

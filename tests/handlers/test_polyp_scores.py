@@ -53,6 +53,13 @@ def test_tables_have_a_row_per_image_and_per_set(cases, tmp_path):
     assert summary.loc["B", "meanDic"] == pytest.approx(metrics["B_meanDic"], abs=1e-5)
 
 
+def test_patients_of_the_datalist_are_kept(cases, tmp_path):
+    for source, _ in cases:
+        source["patient"] = "P"
+    run(cases, tmp_path)
+    assert set(pd.read_csv(tmp_path / "cases.csv")["patient"]) == {"P"}
+
+
 def test_a_second_evaluation_starts_anew(cases, tmp_path):
     engine = Engine(lambda engine, batch: [cases[0][1]])
     PolypScores(str(tmp_path)).attach(engine)

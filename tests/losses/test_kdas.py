@@ -8,6 +8,7 @@ import torch
 
 from medkd.losses import KDASLoss, StructureLoss
 from medkd.losses.kdas import self_attention, symmetric
+from medkd.networks import PolypPVTOutput
 
 REFERENCE = Path(__file__).parents[1] / "reference" / "kdas.npz"
 TERMS = {"structure", "attention", "symmetric", "logits"}
@@ -175,3 +176,18 @@ def test_what_does_not_fit_is_refused(options, student, teacher, message):
 def test_options_out_of_range_are_refused(options):
     with pytest.raises(ValueError, match=r"expected alpha in|variant must be"):
         KDASLoss(**options)
+
+
+def test_with_a_single_map_the_prediction_of_a_network_of_two_is_taken():
+    one, two = torch.randn(2, 1, 32, 32), PolypPVTOutput(torch.randn(2, 1, 32, 32), torch.randn(2, 1, 32, 32))
+    batch, loss = {"label": (torch.rand(2, 1, 32, 32) > 0.5).float()}, KDASLoss(single_map=True, logit_weight=1.0)
+    for student, teacher in ((one, two), (two, one)):
+        plain = [getattr(maps, "prediction", maps) for maps in (student, teacher)]
+        found, expected = loss(student, batch, teacher), loss(plain[0], batch, plain[1])
+        assert found["attention"] > 0
+        assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_the_released_variant_has_nothing_for_a_single_map():
+    with pytest.raises(ValueError, match="expected single_map=False with the released variant"):
+        KDASLoss(variant="released", single_map=True)

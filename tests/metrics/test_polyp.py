@@ -1,5 +1,6 @@
 """The field's measures against numbers recorded from the authors' evaluation code."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -62,3 +63,9 @@ def test_what_does_not_fit_is_refused(prediction, message):
 def test_no_image_is_refused():
     with pytest.raises(ValueError, match="at least one image to score"):
         PolypMeasures().results()
+
+
+def test_without_pysodmetrics_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "py_sod_metrics", None)
+    with pytest.raises(RuntimeError, match=r"PySODMetrics is missing .*: pip install medkd\[polyp\]"):
+        PolypMeasures()

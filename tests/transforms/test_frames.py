@@ -40,6 +40,34 @@ def test_a_mask_is_read_as_it_is_written(values, expected):
     assert found.tolist() == [expected]
 
 
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32])
+@pytest.mark.parametrize("white", [1, 255, 65535])
+def test_a_mask_of_more_bits_is_read_as_it_is_meant(tmp_path, dtype, white):
+    values = np.zeros((4, 6), dtype)
+    values[1:3, 2:4] = white
+    Image.fromarray(values).save(tmp_path / "mask.tif")
+    with Image.open(tmp_path / "mask.tif") as opened:
+        assert np.array_equal(np.asarray(to_mask(opened)), (values > 0).astype(np.uint8))
+
+
+def test_the_entries_of_a_palette_are_the_mask_whatever_their_colours():
+    values = np.zeros((4, 6), np.uint8)
+    values[1:3, 2:4] = 1
+    image = Image.new("P", (6, 4))
+    image.putdata(values.ravel().tolist())
+    image.putpalette([0, 0, 0, 128, 0, 0])
+    assert np.array_equal(np.asarray(to_mask(image)), values)
+
+
+def test_eight_bits_in_a_file_of_sixteen_are_kept():
+    assert np.array_equal(np.asarray(to_rgb(Image.fromarray(GREY.astype(np.uint16))))[..., 0], GREY)
+
+
+def test_a_picture_of_floating_point_numbers_is_refused():
+    with pytest.raises(ValueError, match="expected a picture of 8 or 16 bit, found floating-point numbers"):
+        to_rgb(Image.fromarray(GREY.astype(np.float32)))
+
+
 def test_a_mask_that_may_mean_anything_is_refused():
     with pytest.raises(ValueError, match="expected a mask of 0 and 1 or of 0 and 255, found values up to 40"):
         to_mask(Image.fromarray(np.array([[0, 40]], dtype=np.uint8)))
