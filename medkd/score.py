@@ -12,7 +12,7 @@ from PIL import Image
 from medkd.datasets.datalist import DatalistError
 from medkd.datasets.studies import images_by_stem
 from medkd.metrics.polyp import PolypMeasures
-from medkd.transforms.frames import to_mask, to_rgb
+from medkd.transforms.frames import read_frame, to_mask, to_rgb
 
 __all__ = ["score_folders"]
 
@@ -55,8 +55,8 @@ def score_folders(predictions: str | Path, masks: str | Path, *, progress: bool 
     factor = np.uint8(255 if brightest <= 1 else 1)
     measures = PolypMeasures()
     for stem in tqdm(sorted(truth), desc="scoring", disable=not progress):
-        mask = _read(truth[stem], to_mask) * np.uint8(255)
-        measures.step(_resized(_read(found[stem], _gray) * factor, mask.shape), mask)
+        mask = np.asarray(read_frame(truth[stem], to_mask)) * np.uint8(255)
+        measures.step(_resized(np.asarray(read_frame(found[stem], _gray)) * factor, mask.shape), mask)
     return measures.results()
 
 
@@ -66,15 +66,10 @@ def _gray(image: Image.Image) -> Image.Image:
 
 def _brightest(path: Path, convert: Convert, problems: list[str]) -> int:
     try:
-        return int(_read(path, convert).max())
+        return int(np.asarray(read_frame(path, convert)).max())
     except Exception as error:  # noqa: BLE001 - whatever the decoder raises, the file cannot be read
         problems.append(f"{path}: cannot be read ({error})")
         return 0
-
-
-def _read(path: Path, convert: Convert) -> NDArray[np.uint8]:
-    with Image.open(path) as opened:
-        return np.asarray(convert(opened))
 
 
 def _resized(values: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from medkd.files import atomic_path
-from medkd.transforms.frames import to_mask, to_rgb
+from medkd.transforms.reading import is_frame, load_image, load_label
 
 __all__ = ["overlay_figure", "read_image", "read_mask", "save_overlay"]
 
@@ -36,30 +35,15 @@ def save_overlay(path: str | Path, rows: Mapping[str, tuple[NDArray[Any], Mappin
 
 
 def read_image(path: str | Path) -> NDArray[Any]:
-    """A NIfTI volume, or a frame ``[W, H, 3]`` of 8 bit from any picture file; x comes first, as in MONAI's readers."""
-    if _is_nifti(path):
-        return _read_nifti(path)
-    with Image.open(path) as opened:
-        return np.asarray(to_rgb(opened)).swapaxes(0, 1)
+    """A volume, or a frame ``[W, H, 3]`` of 8 bit; x comes first, as in MONAI's readers."""
+    image = np.asarray(load_image(path))
+    return np.moveaxis(image, 0, -1) if is_frame(path) else image[0]
 
 
 def read_mask(path: str | Path) -> NDArray[Any]:
-    """A NIfTI label volume, or a mask ``[W, H]`` of 0 and 1 from any picture file, see ``to_mask``."""
-    if _is_nifti(path):
-        return _read_nifti(path)
-    with Image.open(path) as opened:
-        mask: NDArray[Any] = np.asarray(to_mask(opened)).T
+    """A label volume, or a mask ``[W, H]`` of 0 and 1 of a frame."""
+    mask: NDArray[Any] = np.asarray(load_label(path))[0]
     return mask
-
-
-def _is_nifti(path: str | Path) -> bool:
-    return Path(path).name.lower().endswith((".nii", ".nii.gz"))
-
-
-def _read_nifti(path: str | Path) -> NDArray[Any]:
-    import nibabel as nib
-
-    return np.asarray(nib.nifti1.load(path).dataobj)
 
 
 def overlay_figure(rows: Mapping[str, tuple[NDArray[Any], Mapping[str, NDArray[Any]]]]) -> Any:

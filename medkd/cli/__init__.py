@@ -41,9 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
     for verb in (data, ladder, score, export, overlay, demo):
         name = verb.__name__.rpartition(".")[2]
-        verb.add_arguments(verbs.add_parser(name, help=verb.HELP, formatter_class=Defaults))
+        verb.add_arguments(
+            verbs.add_parser(name, help=verb.HELP, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        )
     return parser
-
-
-class Defaults(argparse.ArgumentDefaultsHelpFormatter):
-    """Help that shows defaults."""

@@ -166,8 +166,8 @@ def summary(items: Sequence[Item]) -> dict[str, int]:
 
 def _item_problems(item: Item, classes: Sequence[int], ignore: Sequence[int]) -> Iterable[str]:
     """Problems of one item's files, each named; an item that does not say so is marked strong or weak by its label."""
-    from medkd.datasets.reading import is_frame, load_image, load_label
     from medkd.transforms.checks import file_problem, image_problems, label_problems
+    from medkd.transforms.reading import is_frame, load_image, load_label
 
     loaded: dict[str, Any] = {}
     for key in _PATHS:

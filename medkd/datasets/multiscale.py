@@ -56,11 +56,11 @@ class MultiScaleLoader:
         return self.loader.batch_sampler
 
     def _resized(self, value: Tensor, scale: float) -> Tensor:
-        size = [max(1, round(side * scale / self.multiple)) * self.multiple for side in value.shape[2:]]
         if any(side % self.multiple for side in value.shape[2:]):
             raise ValueError(
                 f"expected sides that are multiples of {self.multiple}, got {tuple(value.shape[2:])}; set image_size"
             )
+        size = [max(1, round(side * scale / self.multiple)) * self.multiple for side in value.shape[2:]]
         if size == list(value.shape[2:]):
             return value
         return F.interpolate(value.float(), size, mode="bilinear", align_corners=True)

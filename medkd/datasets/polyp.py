@@ -6,18 +6,17 @@ Expected: ``TrainDataset/{images,masks}`` and ``TestDataset/<name>/{images,masks
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from medkd.datasets.datalist import DatalistError, summary, write_datalist
 from medkd.datasets.studies import images_by_stem
 from medkd.files import atomic_folder
-from medkd.transforms.frames import to_mask, to_rgb
+from medkd.transforms.frames import read_frame, to_mask, to_rgb
 
 __all__ = ["prepare_polyp", "split_groups"]
 
@@ -90,9 +89,9 @@ def _pair_problems(image: Path, mask: Path) -> Iterator[str]:
     """Whether both can be decoded, have one size, and the mask is one."""
     path = image
     try:
-        frame = _read(image, to_rgb)
+        frame = read_frame(image, to_rgb)
         path = mask
-        truth = _read(mask, to_mask)
+        truth = read_frame(mask, to_mask)
     except Exception as error:  # noqa: BLE001 - whatever the decoder raises, the file cannot be read
         yield f"{path}: cannot be read ({error})"
         return
@@ -101,11 +100,6 @@ def _pair_problems(image: Path, mask: Path) -> Iterator[str]:
         yield f"{image}: expected an image with contrast, found the constant {low}"
     if frame.size != truth.size:
         yield f"{mask}: expected the size of its image {frame.size}, found {truth.size}"
-
-
-def _read(path: Path, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
-    with Image.open(path) as opened:
-        return convert(opened)
 
 
 def _groups(table: str | Path | None, training: dict[str, Any], problems: list[str]) -> dict[str, str]:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from ignite.engine import Engine, Events
 
-from medkd.datasets.reading import is_frame, load_image
-from medkd.visualise import save_overlay
+from medkd.transforms.reading import is_frame
+from medkd.visualise import read_image, save_overlay
 
 __all__ = ["Overlays"]
 
@@ -53,9 +53,11 @@ class Overlays:
             }
             # The network's input is resampled and normalised; a reader wants to see the image itself.
             title = f"{len(self._rows) + 1}: {Path(path).name.split('.')[0]}"  # two cases may have one file name
-            image, shape = np.asarray(load_image(path)), next(iter(masks.values())).shape
-            # Some volumes have empty axes.
-            self._rows[title] = (np.moveaxis(image, 0, -1) if is_frame(path) else image.reshape(shape), masks)
+            image, shape = read_image(path), next(iter(masks.values())).shape
+            self._rows[title] = (
+                image if is_frame(path) else image.reshape(shape),
+                masks,
+            )  # some volumes have empty axes
 
     def _save(self, engine: Engine) -> None:
         if self._rows:

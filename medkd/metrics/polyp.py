@@ -16,11 +16,11 @@ class PolypMeasures:
     ``meanDic`` and ``meanIoU`` are means, ``maxDic`` and ``maxIoU`` maxima over 256 thresholds of the curve that is
     averaged over the images; ``wFm`` is the weighted F-measure (beta 1), ``Sm`` the structure measure, ``meanEm`` and
     ``maxEm`` the enhanced-alignment measure over the thresholds, ``mae`` the mean absolute error. These rescale every
-    map to [0, 1] first, as the protocol does, and give 0 for a frame without a polyp, whatever is predicted. ``dice``
-    and ``iou`` threshold the map as it is at 0.5, which is what a user deploys; an empty mask with an empty prediction
-    scores 1.
+    map to [0, 1] first, as the protocol does; for a frame without a polyp those of Dice, IoU and F are 0 whatever is
+    predicted. ``dice`` and ``iou`` threshold the map as it is at 0.5, which is what a user deploys; an empty mask with
+    an empty prediction scores 1.
 
-    Differences from the protocol's MATLAB code: see ``docs/methods/kdas.md``.
+    Differences from the protocol's own code: see ``docs/methods/kdas.md``.
     """
 
     def __init__(self) -> None:

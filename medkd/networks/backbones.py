@@ -41,9 +41,9 @@ def make_backbone(name: str, pretrained: str | None = None) -> Any:
     """
     if name not in BACKBONES:
         raise ValueError(f"backbone must be one of {sorted(BACKBONES)}, got {name!r}")
-    if name.startswith("resnet"):
-        return _resnet(name, pretrained)
-    backbone = _from_hub(name) if pretrained == "hub" else _pvt_v2(name)
+    if name.startswith("resnet") and pretrained not in (None, "hub"):
+        raise ValueError(f"expected null or hub as pretrained weights of {name}, got {pretrained!r}")
+    backbone = _from_hub(name) if pretrained == "hub" else _new(name)
     if pretrained and pretrained != "hub":
         load_pvt_v2(pretrained, backbone)
     for key, module in backbone.named_modules():
@@ -79,20 +79,13 @@ def _name_of(official: Mapping[str, Tensor], path: str | Path) -> str:
     raise ValueError(f"{path}: expected the weights of a PVTv2 b0 to b5, found widths {widths} and depths {depths}")
 
 
-def _pvt_v2(name: str) -> Any:
-    from transformers import PvtV2Backbone, PvtV2Config
+def _new(name: str) -> Any:
+    from transformers import PvtV2Backbone, PvtV2Config, ResNetBackbone, ResNetConfig
 
-    return PvtV2Backbone(PvtV2Config(num_attention_heads=[1, 2, 5, 8], out_features=_STAGES, **BACKBONES[name]))
-
-
-def _resnet(name: str, pretrained: str | None) -> Any:
-    from transformers import ResNetBackbone, ResNetConfig
-
-    if pretrained not in (None, "hub"):
-        raise ValueError(f"expected null or hub as pretrained weights of {name}, got {pretrained!r}")
-    if pretrained == "hub":
-        return _from_hub(name)
-    return ResNetBackbone(ResNetConfig(embedding_size=64, out_features=_STAGES, **BACKBONES[name]))
+    settings = {"out_features": _STAGES, **BACKBONES[name]}
+    if name.startswith("resnet"):
+        return ResNetBackbone(ResNetConfig(embedding_size=64, **settings))
+    return PvtV2Backbone(PvtV2Config(num_attention_heads=[1, 2, 5, 8], **settings))
 
 
 def _from_hub(name: str) -> Any:

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 from PIL import Image, ImageOps
 
-__all__ = ["to_mask", "to_rgb"]
+__all__ = ["read_frame", "to_mask", "to_rgb"]
+
+
+def read_frame(path: str | Path, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    """A picture file, converted by ``to_rgb``, ``to_mask`` or the like.
+
+    Raises:
+        OSError: if it cannot be decoded.
+    """
+    with Image.open(path) as opened:
+        return convert(opened)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

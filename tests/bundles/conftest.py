@@ -25,7 +25,9 @@ class Case:
     channels: int  # of an image
     traced: bool  # exported by tracing; scripted otherwise
     score_header: str  # of cases.csv
-    scores: int  # lines of cases.csv
+    score_line: str  # a pattern of its lines
+    scores: int  # how many there are
+    summary: str  # what summary.csv tells apart
     rungs: tuple[str, ...]
     claim: str  # what the ladder's table says of these rungs
     terms: tuple[str, str]  # of the loss, in the last of these rungs
@@ -71,7 +73,9 @@ def confkd(root: Path) -> Case:
         channels=1,
         traced=False,
         score_header="case,patient,branch,class,dice,hd95,unit",
+        score_line=r".+\.nii\.gz,.+,(student|teacher),.+,mm",
         scores=2 * 2 * 3,  # images x branches x classes
+        summary="student",
         rungs=("weak_only", "kl_entropy"),
         claim="kl_entropy − weak_only",
         terms=("train_kl", "train_entropy"),
@@ -88,7 +92,9 @@ def kdas(root: Path) -> Case:
         channels=3,
         traced=True,
         score_header="case,patient,dataset,branch,class,dice,iou",
+        score_line=r"(phantom\d+)\.png,\1,phantoms,student,polyp,[01]\.\d+,[01]\.\d+",
         scores=2,
+        summary="phantoms",
         rungs=("teacher", "student_alone", "kdas"),
         claim="kdas − student_alone",
         terms=("train_attention", "train_symmetric"),

@@ -1,6 +1,7 @@
 """What MONAI demands of every bundle, and what medkd promises of its own; one suite for all bundles."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_metadata, verify_net_in_out
 
-from .conftest import Case
+from .conftest import ROOT, Case
 
 SCHEMA = Path(__file__).parents[1] / "reference" / "meta_schema_20240725.json"
 
@@ -136,7 +137,16 @@ def test_evaluation_scores_every_test_image(case: Case, trained: Path) -> None:
     lines = (trained / "eval" / "cases.csv").read_text().splitlines()
     assert lines[0] == case.score_header
     assert len(lines) == 1 + case.scores
-    assert len((trained / "eval" / "summary.csv").read_text().splitlines()) > 1
+    assert all(re.fullmatch(case.score_line, line) for line in lines[1:]), lines
+    assert case.summary in (trained / "eval" / "summary.csv").read_text()
+
+
+def test_metadata_names_the_versions_that_were_tested(case: Case) -> None:
+    meta = json.loads((case.bundle / "configs" / "metadata.json").read_text())
+    pins = dict(line.lower().split("==") for line in (ROOT / "constraints.txt").read_text().splitlines())
+    named = {name: meta[f"{name}_version"] for name in ("monai", "numpy")} | meta["required_packages_version"]
+    assert pins["torch"] == meta["pytorch_version"]
+    assert {name: pins[name] for name in named if name != "medkd"} == {n: v for n, v in named.items() if n != "medkd"}
 
 
 def test_unknown_key_is_refused(case: Case, tmp_path: Path) -> None:
