@@ -107,6 +107,7 @@ def _report(options: argparse.Namespace, sections: dict[str, dict[str, int]]) ->
 
 
 def _print_sections(sections: dict[str, dict[str, int]]) -> None:
-    print(f"{'section':<12}{'images':>8}{'patients':>10}{'strong':>8}")
+    columns = list(next(iter(sections.values())))
+    print(f"{'section':<12}" + "".join(f"{column:>10}" for column in columns))
     for name, counts in sections.items():
-        print(f"{name:<12}{counts['images']:>8}{counts['patients']:>10}{counts['strong']:>8}")
+        print(f"{name:<12}" + "".join(f"{counts[column]:>10}" for column in columns))

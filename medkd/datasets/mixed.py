@@ -26,19 +26,26 @@ class MixedSupervisionDataset(CacheDataset):
     """``CacheDataset`` whose random transforms are seeded by the ``Draw`` that asks for an item.
 
     What an item looks like then depends on nothing but the draw: not on the number of worker processes, and not on
-    what was loaded before, so that a training that was killed goes on exactly where it was. The arguments are those of
-    ``monai.data.CacheDataset`` but ``hash_as_key``, which would merge equal items.
+    what was loaded before, so that a training that was killed goes on exactly where it was. The other arguments are
+    those of ``monai.data.CacheDataset`` but ``hash_as_key``, which would merge equal items.
+
+    Args:
+        group_key: key of the flag that tells the two groups of images apart: strong and weak, or, where labels are
+            image-level, positive and negative.
     """
 
-    def __init__(self, data: Sequence[Any], transform: Any = None, **kwargs: Any) -> None:
+    def __init__(
+        self, data: Sequence[Any], transform: Any = None, *, group_key: str = "strong", **kwargs: Any
+    ) -> None:
+        self.group_key = group_key
         super().__init__(
             data=data, transform=Compose(transform) if isinstance(transform, list) else transform, **kwargs
         )
 
     @property
     def strong(self) -> list[bool]:
-        """For each image whether it is strong, as ``SupervisionLabelsd`` found."""
-        return [bool(self._cached(index)["strong"]) for index in range(len(self))]
+        """For each image whether it is of the first group (strong, or positive)."""
+        return [bool(self._cached(index)[self.group_key]) for index in range(len(self))]
 
     def __getitem__(self, draw: Any) -> Any:
         """The item of a ``Draw``, or of an index (with whatever state the transforms are in)."""
