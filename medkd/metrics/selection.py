@@ -45,7 +45,7 @@ def image_level_score(pooled: Tensor, foreground: Tensor, label: Tensor) -> floa
 
     Args:
         pooled: generalised mean of every map, ``[N]``.
-        foreground: share of every map above 0.5, ``[N]``.
+        foreground: mean probability of every map, ``[N]``.
         label: 0 or 1, ``[N]``.
 
     Returns:
@@ -59,8 +59,8 @@ def image_level_score(pooled: Tensor, foreground: Tensor, label: Tensor) -> floa
 
 
 def _label_row(probability: Tensor, source: dict[str, Any]) -> Tensor:
-    """Generalised mean, and the share above 0.5."""
-    return torch.stack([generalized_mean(probability[None])[0], (probability > 0.5).float().mean()]).cpu()
+    """Generalised mean and mean."""
+    return torch.stack([generalized_mean(probability[None])[0], probability.mean()]).cpu()
 
 
 def _pixel_row(probability: Tensor, source: dict[str, Any]) -> Tensor:
