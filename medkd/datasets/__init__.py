@@ -4,7 +4,7 @@ from medkd.datasets.acdc import prepare_acdc
 from medkd.datasets.datalist import DatalistError, check_datalist, load_datalist, write_datalist
 from medkd.datasets.glas import prepare_glas
 from medkd.datasets.histology_phantoms import make_histology_phantoms
-from medkd.datasets.mixed import MixedBatchSampler, MixedSupervisionDataset
+from medkd.datasets.mixed import MixedBatchSampler, MixedLoader, MixedSupervisionDataset
 from medkd.datasets.multiscale import MultiScaleLoader
 from medkd.datasets.phantoms import make_cardiac_phantoms
 from medkd.datasets.polyp import prepare_polyp
@@ -15,6 +15,7 @@ from medkd.datasets.tiles import prepare_tiles
 __all__ = [
     "DatalistError",
     "MixedBatchSampler",
+    "MixedLoader",
     "MixedSupervisionDataset",
     "MultiScaleLoader",
     "check_datalist",

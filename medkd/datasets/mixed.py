@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from monai.data import CacheDataset, get_track_meta, set_track_meta
+from monai.data import CacheDataset, DataLoader, get_track_meta, set_track_meta
 from monai.transforms import Compose, Randomizable, RandomizableTrait, Transform
 from torch.utils.data import Sampler
 
-__all__ = ["Draw", "MixedBatchSampler", "MixedSupervisionDataset"]
+__all__ = ["Draw", "MixedBatchSampler", "MixedLoader", "MixedSupervisionDataset"]
 
 
 class Draw(NamedTuple):
@@ -31,11 +31,11 @@ class MixedSupervisionDataset(CacheDataset):
 
     Args:
         group_key: key of the flag that tells the two groups of images apart: strong and weak, or, where labels are
-            image-level, positive and negative.
+            image-level, positive and negative; ``None`` where all are of one group.
     """
 
     def __init__(
-        self, data: Sequence[Any], transform: Any = None, *, group_key: str = "strong", **kwargs: Any
+        self, data: Sequence[Any], transform: Any = None, *, group_key: str | None = "strong", **kwargs: Any
     ) -> None:
         self.group_key = group_key
         super().__init__(
@@ -45,6 +45,8 @@ class MixedSupervisionDataset(CacheDataset):
     @property
     def strong(self) -> list[bool]:
         """For each image whether it is of the first group (strong, or positive)."""
+        if self.group_key is None:
+            return [True] * len(self)
         return [bool(self._cached(index)[self.group_key]) for index in range(len(self))]
 
     def __getitem__(self, draw: Any) -> Any:
@@ -162,6 +164,24 @@ class MixedBatchSampler(Sampler[list[Draw]]):
 
     def _generator(self, stream: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, self.epoch, stream])
+
+
+class MixedLoader(DataLoader):
+    """MONAI's ``DataLoader`` over the batches of a ``MixedBatchSampler``.
+
+    Args:
+        dataset: a ``MixedSupervisionDataset``.
+        num_workers: worker processes; they stay from epoch to epoch.
+        sampling: the arguments of ``MixedBatchSampler``.
+    """
+
+    def __init__(self, dataset: MixedSupervisionDataset, *, num_workers: int = 0, **sampling: Any) -> None:
+        super().__init__(
+            dataset,
+            batch_sampler=MixedBatchSampler(dataset, **sampling),
+            num_workers=num_workers,
+            persistent_workers=num_workers > 0,
+        )
 
 
 def _strong_per_batch(num_strong: int, num_weak: int, batch_size: int, fraction: float) -> int:
