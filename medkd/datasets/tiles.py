@@ -128,16 +128,17 @@ def split_patients(patients: Sequence[str], shares: Mapping[str, float], seed: i
     left = [names[i] for i in np.random.default_rng(seed).permutation(len(names))]
     chosen: dict[str, str] = {}
     for section, share in shares.items():
+        taken: list[str] = []
         room = share * len(patients)
-        for name in list(left) if share > 0 else []:
-            if count[name] <= 2 * room:  # taking it brings the section nearer to its share
-                chosen[name] = section
-                left.remove(name)
+        for name in left:
+            if count[name] < 2 * room:  # taking it brings the section nearer to its share
+                taken.append(name)
                 room -= count[name]
-    if not left or set(chosen.values()) != {section for section, share in shares.items() if share > 0}:
-        raise ValueError(
-            f"expected shares that give every section a patient, got {dict(shares)} of {len(names)} patients"
-        )
+        taken = taken or sorted(left, key=lambda name: count[name])[: int(share > 0)]
+        chosen |= dict.fromkeys(taken, section)
+        left = [name for name in left if name not in taken]
+    if not left:
+        raise ValueError(f"expected shares that leave patients for training, got {dict(shares)} of {len(names)} patients")
     return {name: chosen.get(name, "training") for name in names}
 
 
