@@ -76,7 +76,7 @@ def _add_glas(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("output", help="folder to make; the images stay where they are")
     parser.add_argument("--task", choices=["gland", "malignancy"], default="gland")
     parser.add_argument("--tile_size", type=int, default=128, help="side of a tile in pixels")
-    parser.add_argument("--stride", type=int, default=64, help="distance of tiles in pixels")
+    parser.add_argument("--stride", type=int, default=64, help="distance of training tiles in pixels")
     parser.add_argument(
         "--positive_fraction", type=float, default=0.0, help="tiles with less gland, but some, are not trained on"
     )

@@ -44,7 +44,7 @@ def prepare_glas(
         task: ``"gland"``: tiles, positive if they hold gland; ``"malignancy"``: whole images, positive if they are of
             malignant grade, and then their glands are the truth.
         tile_size: side of a tile in pixels, for ``"gland"``.
-        stride: distance of tiles in pixels.
+        stride: distance of training tiles in pixels; those of validation and test do not overlap.
         positive_fraction: in training and validation, tiles with less gland than this, but some, are left out: no
             pathologist would label them surely. In [0, 1).
         validation: share of the patients to validate on.
@@ -96,7 +96,8 @@ def prepare_glas(
             tiles: list[Item] = [{**item, "label": int(malignant)}]
         else:
             kept_from = positive_fraction if split[patient] != "test" else 0.0
-            tiles = [{**item, **tile} for tile in _tiles(mask, tile_size, stride, kept_from)]
+            distance = stride if split[patient] == "training" else tile_size
+            tiles = [{**item, **tile} for tile in _tiles(mask, tile_size, distance, kept_from)]
         sections[split[patient]] += tiles
     problems += [] if problems else one_class_problems(sections)
     if problems:

@@ -83,7 +83,7 @@ class RoleSwitch:
             return
         student, teacher = float(self.evaluator.state.best_metric), float(engine.state.role_teacher_score)
         best_epoch = int(self.evaluator.state.best_metric_epoch)
-        switched = best_epoch > 0 and student > teacher
+        switched = best_epoch > 0 and bool(self.evaluator.metric_cmp_fn(student, teacher))
         if best_epoch < 1:
             reason = "no student has been validated yet"
         else:
