@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -228,6 +229,9 @@ def test_real_glas(shared, tmp_path):
         "validation": (528, 56),
         "test": (1068, 121),
     }
+    committed = json.loads((Path(__file__).parents[2] / "data" / "glas" / "splits.json").read_text())
+    datalist = load_datalist(tmp_path / "data")
+    assert {name: sorted({item["patient"] for item in datalist[name]}) for name in committed} == committed
     whole = prepare_glas(shared / "data" / "glas", tmp_path / "whole", task="malignancy")
     assert sum(counts["images"] for counts in whole.values()) == 165
     with (tmp_path / "data" / "datalist.json").open() as file:
