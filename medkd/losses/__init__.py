@@ -2,6 +2,7 @@
 
 from medkd.losses.confkd import ConfKDLoss
 from medkd.losses.kdas import KDASLoss
+from medkd.losses.mil import BagDiceLoss, FusionDistillationLoss, GeneralizedMeanLoss
 from medkd.losses.structure import StructureLoss
 
-__all__ = ["ConfKDLoss", "KDASLoss", "StructureLoss"]
+__all__ = ["BagDiceLoss", "ConfKDLoss", "FusionDistillationLoss", "GeneralizedMeanLoss", "KDASLoss", "StructureLoss"]

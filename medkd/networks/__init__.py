@@ -3,8 +3,9 @@
 from medkd.networks.backbones import load_pvt_v2
 from medkd.networks.checkpoints import load_model
 from medkd.networks.dual_branch import DualBranch, DualBranchUNet
-from medkd.networks.outputs import DualBranchOutput, PolypPVTOutput
+from medkd.networks.outputs import DualBranchOutput, PolypPVTOutput, SideOutputs
 from medkd.networks.polyp_pvt import PolypPVT
+from medkd.networks.side_output import SideOutputNetwork, SideOutputVGG
 
 __all__ = [
     "DualBranch",
@@ -12,6 +13,9 @@ __all__ = [
     "DualBranchUNet",
     "PolypPVT",
     "PolypPVTOutput",
+    "SideOutputNetwork",
+    "SideOutputVGG",
+    "SideOutputs",
     "load_model",
     "load_pvt_v2",
 ]

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-__all__ = ["DualBranchOutput", "PolypPVTOutput"]
+__all__ = ["DualBranchOutput", "PolypPVTOutput", "SideOutputs"]
 
 
 class DualBranchOutput(NamedTuple):
@@ -34,3 +34,15 @@ class PolypPVTOutput(NamedTuple):
     def prediction(self) -> Tensor:
         """What is deployed: the sum of both maps."""
         return self.fusion + self.similarity
+
+
+class SideOutputs(NamedTuple):
+    """Probabilities ``[B, 1, H, W]``: one map per level, and their weighted sum."""
+
+    sides: tuple[Tensor, ...]
+    fused: Tensor
+
+    @property
+    def prediction(self) -> Tensor:
+        """What is deployed: the fused map."""
+        return self.fused

@@ -1,8 +1,5 @@
 """Polyp-PVT against recorded outputs of the official code, through its official checkpoints."""
 
-import json
-import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,39 +7,14 @@ import torch
 
 from medkd.networks import PolypPVT, load_pvt_v2
 
-REFERENCE = Path(__file__).parents[1] / "reference"
+from .conftest import REFERENCE, official
+
 PARAMETERS = {"b0": 3_650_740, "b2": 25_107_604}
-
-
-def official(backbone):
-    """A state dict in the official layout, every tensor made from its key alone."""
-    shapes = json.loads((REFERENCE / f"polyp_pvt_{backbone}_state_dict_keys.json").read_text())
-    return {key: _filled(key, shape) for key, shape in shapes.items()}
-
-
-def _filled(key, shape):
-    values = np.random.default_rng(zlib.crc32(key.encode())).standard_normal(shape).astype("float32")
-    if key.endswith("num_batches_tracked"):
-        return torch.zeros(shape, dtype=torch.long)
-    if key.endswith("running_var"):
-        return torch.as_tensor(np.abs(values) * 0.1 + 0.9)
-    if len(shape) == 1:
-        return torch.as_tensor((1 if key.endswith("weight") else 0) + 0.02 * values, dtype=torch.float32)
-    return torch.as_tensor(values * np.sqrt(2 / np.prod(shape[1:])), dtype=torch.float32)
-
-
-@pytest.fixture
-def saved(tmp_path):
-    def save(content):
-        torch.save(content, tmp_path / "PolypPVT.pth")
-        return tmp_path / "PolypPVT.pth"
-
-    return save
 
 
 @pytest.mark.parametrize("backbone", PARAMETERS)
 def test_outputs_agree_with_the_official_code(backbone, saved):
-    network = PolypPVT.from_official(saved(official(backbone)), backbone).eval()
+    network = PolypPVT.from_official(saved(official(f"polyp_pvt_{backbone}")), backbone).eval()
     assert sum(parameter.numel() for parameter in network.parameters()) == PARAMETERS[backbone]
     with np.load(REFERENCE / "polyp_pvt.npz") as recorded, torch.no_grad():
         x, *maps = (torch.as_tensor(recorded[f"polyp_pvt_{backbone}/{name}"]) for name in ("x", "p1", "p2"))
@@ -69,7 +41,7 @@ def test_an_unknown_backbone_is_refused():
 
 
 def test_a_backbone_alone_is_loaded_without_its_classifier(saved):
-    weights = {key.removeprefix("backbone."): v for key, v in official("b0").items() if key.startswith("backbone.")}
+    weights = {key.removeprefix("backbone."): v for key, v in official("polyp_pvt_b0").items() if key.startswith("backbone.")}
     network = PolypPVT(
         "b0", pretrained=str(saved(weights | {"head.weight": torch.zeros(9, 256), "head.bias": torch.zeros(9)}))
     )
@@ -79,16 +51,16 @@ def test_a_backbone_alone_is_loaded_without_its_classifier(saved):
 
 
 def test_the_checkpoint_of_another_backbone_is_refused(saved):
-    path = saved(official("b2"))
+    path = saved(official("polyp_pvt_b2"))
     with pytest.raises(
         ValueError,
-        match=r"PolypPVT\.pth: expected the weights of PolypPVT, found others: .*not expected.*of another shape",
+        match=r"official\.pth: expected the weights of PolypPVT, found others: .*not expected.*of another shape",
     ):
         PolypPVT.from_official(path, "b0")
 
 
 def test_missing_and_extra_keys_are_named_together(saved):
-    weights = official("b0")
+    weights = official("polyp_pvt_b0")
     weights["other"] = weights.pop("out_SAM.bias")
     with pytest.raises(ValueError, match=r"1 missing \(similarity_head\.bias\); 1 not expected \(other\)"):
         PolypPVT.from_official(saved(weights), "b0")
@@ -96,7 +68,7 @@ def test_missing_and_extra_keys_are_named_together(saved):
 
 @pytest.mark.parametrize("content", [{"model": {}}, [1]])
 def test_another_kind_of_file_is_refused(saved, content):
-    with pytest.raises(ValueError, match=r"PolypPVT\.pth: expected a state dict of tensors, found"):
+    with pytest.raises(ValueError, match=r"official\.pth: expected a state dict of tensors, found"):
         PolypPVT.from_official(saved(content))
 
 
@@ -133,13 +105,13 @@ def test_a_file_is_no_source_of_weights_for_a_resnet(tmp_path):
 
 
 def test_a_backbone_is_made_from_its_file_alone(saved):
-    weights = {key.removeprefix("backbone."): v for key, v in official("b0").items() if key.startswith("backbone.")}
+    weights = {key.removeprefix("backbone."): v for key, v in official("polyp_pvt_b0").items() if key.startswith("backbone.")}
     found, expected = load_pvt_v2(saved(weights)), PolypPVT("b0").backbone
     load_pvt_v2(saved(weights), expected)
     assert all(torch.equal(value, expected.state_dict()[key]) for key, value in found.state_dict().items())
 
 
 def test_weights_of_no_known_backbone_are_refused(saved):
-    weights = {key.removeprefix("backbone."): v for key, v in official("b0").items() if "block3.1." not in key}
+    weights = {key.removeprefix("backbone."): v for key, v in official("polyp_pvt_b0").items() if "block3.1." not in key}
     with pytest.raises(ValueError, match=r"expected the weights of a PVTv2 b0 to b5, found .* depths \[2, 2, 1, 2\]"):
         load_pvt_v2(saved(weights))
