@@ -135,7 +135,7 @@ def naming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.filename is not None:
+        if error.filename is not None or error.errno is None:  # it says so itself
             raise
-        told = f"{os.strerror(error.errno or 0)}; finished tiles are kept: make space and run the same command again"
+        told = f"{os.strerror(error.errno)}; finished tiles are kept: make space and run the same command again"
         raise OSError(error.errno, told, str(path)) from error

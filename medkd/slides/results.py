@@ -65,14 +65,16 @@ def finish_map(made: ProbabilityMap, *, threshold: float = 0.5, class_name: str 
         made.remove()
         return
     plan, stem = made.plan, made.plan.path.stem
+    contours, overlay = made.folder / f"{stem}_contours.geojson", made.folder / f"{stem}_overlay.png"
     with naming(made.path):
         levels = build_levels(Level(made.raw, plan.grid.map_shape, plan.grid.scale))
         small = next(level for level in levels if max(level.shape) <= _LONGEST)
         probability = small.array()
-        contours = find_contours(probability, threshold=threshold, scale=small.scale, size=plan.grid.size)
-        write_geojson(made.path.with_name(f"{stem}_contours.geojson"), contours, class_name=class_name)
-        write_slide_overlay(made.path.with_name(f"{stem}_overlay.png"), plan.path, probability, small.scale)
+        polygons = find_contours(probability, threshold=threshold, scale=small.scale, size=plan.grid.size)
+        write_geojson(contours, polygons, class_name=class_name)
+        write_slide_overlay(overlay, plan.path, probability, small.scale)
         with atomic_path(made.folder / made.path.name) as partial:
             write_pyramid(partial, levels, mpp=plan.mpp, settings=made.settings)
-        (made.folder / made.path.name).replace(made.path)
+        for file in (contours, overlay, made.folder / made.path.name):  # whoever finds the map finds all three
+            file.replace(made.path.with_name(file.name))
     made.remove()
