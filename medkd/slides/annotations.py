@@ -88,7 +88,8 @@ def rasterise(
         for polygon in polygons:
             mask |= _inside((polygon - origin) / downsample, shape)
         masks.append(mask)
-    return (masks[0] & ~masks[1]).astype(np.uint8)
+    tumour: NDArray[np.uint8] = (masks[0] & ~masks[1]).astype(np.uint8)
+    return tumour
 
 
 def _points(entry: ET.Element) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +39,10 @@ def find_contours(
     padded = np.pad(probability, 1).astype(np.float32)
     places = [(np.arange(length) - 0.5) * scale for length in padded.shape]
     generator = contour_generator(places[1], places[0], padded, fill_type=FillType.OuterOffset)
-    polygons, offsets = generator.filled(255 * threshold, 256.0)
-    for points, ends in zip(polygons, offsets, strict=True):
-        assert points is not None
-        assert ends is not None
+    filled: Any = generator.filled(255 * threshold, 256.0)  # typed as what any kind of filling may give
+    for points, ends in zip(*filled, strict=True):
         inside = np.clip(points, 0, (size[1], size[0])).round(2)
-        yield [inside[a:b].tolist() for a, b in zip(ends[:-1], ends[1:], strict=True)]
+        yield [inside[a:b].tolist() for a, b in pairwise(ends)]
 
 
 def write_geojson(path: Path, polygons: Iterator[list[Ring]], *, class_name: str) -> int:

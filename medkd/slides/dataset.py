@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from monai.data import Dataset, MetaTensor
-from monai.transforms import apply_transform
 
 from medkd.slides.probability_map import ProbabilityMap
 from medkd.slides.reading import open_slide
@@ -17,7 +16,7 @@ from medkd.slides.resolution import read_scaled
 __all__ = ["SlideTiles"]
 
 
-class SlideTiles(Dataset):  # type: ignore[misc]  # MONAI has no types
+class SlideTiles(Dataset):
     """The tiles that the maps still lack, slide after slide.
 
     An item is ``{"image", "slide", "tile"}``: the tile ``[3, tile_size, tile_size]`` in RGB from 0 to 255 (uint8), the
@@ -29,8 +28,8 @@ class SlideTiles(Dataset):  # type: ignore[misc]  # MONAI has no types
     """
 
     def __init__(self, maps: Sequence[ProbabilityMap], transform: Callable[[Any], Any] | None = None) -> None:
+        super().__init__([], transform)
         self.maps = list(maps)
-        self.transform = transform
         remaining = [made.remaining for made in self.maps]
         self._slides = np.repeat(np.arange(len(remaining)), [len(tiles) for tiles in remaining])
         self._tiles = np.concatenate([np.empty(0, np.int64), *remaining])
@@ -38,7 +37,7 @@ class SlideTiles(Dataset):  # type: ignore[misc]  # MONAI has no types
     def __len__(self) -> int:
         return len(self._tiles)
 
-    def __getitem__(self, index: int) -> Any:
+    def _transform(self, index: int) -> Any:
         slide, tile = int(self._slides[index]), int(self._tiles[index])
         plan = self.maps[slide].plan
         side = plan.grid.tile_size
@@ -47,7 +46,7 @@ class SlideTiles(Dataset):  # type: ignore[misc]  # MONAI has no types
         image = torch.from_numpy(np.ascontiguousarray(np.moveaxis(pixels, -1, 0)))
         meta = {"filename_or_obj": str(plan.path), "location": location}
         item = {"image": MetaTensor(image, meta=meta), "slide": slide, "tile": tile}
-        return apply_transform(self.transform, item) if self.transform else item
+        return self.transform(item)
 
     def batches(self, batch_size: int) -> list[list[int]]:
         """For ``DataLoader(batch_sampler=…)``: batches of one slide each, the same after a restart as without one.

@@ -78,7 +78,7 @@ def plan_slides(
             layout = Grid(slide.size, scale, **grid)
             tiles = layout.tiles_on(*tissue_mask(slide)) if tissue else np.arange(layout.shape[0] * layout.shape[1])
             plans.append(SlidePlan(path, layout, tiles, slide.mpp or slide_mpp))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError) as error:  # noqa: PERF203 - all problems at once
             problems.append(str(error) if str(path) in str(error) else f"{path}: {error}")
     if problems:
         raise DatalistError(source, problems)

@@ -59,7 +59,8 @@ class ProbabilityMap:
     @property
     def remaining(self) -> NDArray[np.int64]:
         """Numbers of the tiles that are still to be done, in order."""
-        return self.plan.tiles[~self._done[self.plan.tiles]]
+        remaining: NDArray[np.int64] = self.plan.tiles[~self._done[self.plan.tiles]]
+        return remaining
 
     @property
     def raw(self) -> Path:
@@ -108,7 +109,7 @@ class ProbabilityMap:
         width = self.plan.grid.map_shape[1]
         for row in range(rows):
             file.seek((top + row) * width + left)
-            rest = memoryview(np.ascontiguousarray(core[row, :columns]))
+            rest = memoryview(core[row, :columns].tobytes())
             while rest:  # a full disk takes a part first, and complains about the rest
                 rest = rest[file.write(rest) :]
 

@@ -108,7 +108,7 @@ class _WholeSlide(Slide):
 
 
 class _Picture(Slide):
-    """A plain JPEG, PNG or TIFF: one level, decoded whole; the last one is kept."""
+    """A plain JPEG, PNG or TIFF: one level, decoded whole; the last two are kept."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.mpp, self.downsamples = path, None, [1.0]
@@ -199,7 +199,7 @@ def _forget(slide: Slide) -> None:
         del _open[key]
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)  # a picture and its mask
 def _decoded(path: Path) -> Pixels:
     limit = Image.MAX_IMAGE_PIXELS
     Image.MAX_IMAGE_PIXELS = _LARGEST_PICTURE // 2  # Pillow refuses twice its limit, and warns above it

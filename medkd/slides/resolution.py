@@ -31,19 +31,18 @@ def network_downsample(
         ValueError: if both or neither of ``mpp`` and ``downsample`` are given, or the slide's resolution is unknown or
             too coarse.
     """
-    if (mpp is None) == (downsample is None):
-        raise ValueError(f"expected either mpp or downsample, got mpp {mpp} and downsample {downsample}")
-    if downsample is not None:
+    if downsample is not None and mpp is None:
         if downsample < 1:
             raise ValueError(f"expected a downsample of at least 1 level-0 pixel per pixel, got {downsample}")
         return float(downsample)
+    if mpp is None or downsample is not None:
+        raise ValueError(f"expected either mpp or downsample, got mpp {mpp} and downsample {downsample}")
     own = slide.mpp or slide_mpp
     if own is None:
         raise ValueError(
             f"{slide.path}: expected microns per pixel (mpp) in its metadata, found none; give downsample instead of "
             "mpp, or the slide's own mpp as slide_mpp"
         )
-    assert mpp is not None
     asked = mpp / own
     near = [d for d in slide.downsamples if abs(asked / d - 1) <= _TOLERANCE]
     if not near and asked < 1:

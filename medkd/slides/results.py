@@ -40,7 +40,7 @@ def open_maps(
     for plan in plans:
         try:
             maps.append(ProbabilityMap(plan, output_dir, known))
-        except ValueError as error:
+        except ValueError as error:  # noqa: PERF203 - all problems at once
             problems.append(str(error))
     if problems:
         raise DatalistError(output_dir, problems)

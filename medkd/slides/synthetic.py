@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import hypot
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -55,16 +56,15 @@ class SyntheticSlide:
         """A compressed tile of the level with so many level-0 pixels per pixel; tiles of one class are kept."""
         places = [(np.arange(_TILE) + first + 0.5) * scale for first in (top, left)]
         corners = self.classes(places[0][[0, -1]], places[1][[0, -1]])
-        near = (corners == corners[0, 0]).all() and not self._crossed(places)
-        if near:
+        if (corners == corners[0, 0]).all() and not self._crossed(places):
             return self._plain[int(corners[0, 0])]
         return _compressed(self.classes(*places))
 
     def _crossed(self, places: Sequence[NDArray[Any]]) -> bool:
         """Whether a border may pass through a tile whose corners are of one class: by the nearest and farthest point."""
         away = [p - side / 2 for p, side in zip(places, self.size, strict=True)]
-        near = np.hypot(*(0.0 if a[0] < 0 < a[-1] else min(abs(a[0]), abs(a[-1])) for a in away))
-        far = np.hypot(*(max(abs(a[0]), abs(a[-1])) for a in away))
+        near = hypot(*(0.0 if a[0] < 0 < a[-1] else min(abs(a[0]), abs(a[-1])) for a in away))
+        far = hypot(*(max(abs(a[0]), abs(a[-1])) for a in away))
         radii = np.array([0.2, 0.5, 1]) * self.tissue_diameter / 2
         return bool(((near < radii) & (radii <= far)).any())
 
