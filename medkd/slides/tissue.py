@@ -14,7 +14,7 @@ __all__ = ["thumbnail", "tissue_mask"]
 
 # Otsu splits whatever it is given, an empty slide's noise too, and may put pale tissue with the glass.
 _CHROMA = (12.0, 40.0)  # of 255: below is noise of the camera and of JPEG; above is stain, however much there is
-_SPECK = 5  # pixels of the thumbnail: smaller is dust
+_SMOOTH = 5  # pixels of the thumbnail over which noise is averaged
 _RIM = 2  # pixels of the thumbnail that join the tissue around it
 
 
@@ -47,7 +47,7 @@ def tissue_mask(slide: Slide, longest: int = 2048) -> tuple[NDArray[np.bool_], f
         ValueError: if there is no tissue.
     """
     pixels, downsample = thumbnail(slide, longest)
-    chroma = ndimage.median_filter(pixels.max(-1) - pixels.min(-1), _SPECK)
+    chroma = ndimage.uniform_filter(pixels.max(-1) - pixels.min(-1), _SMOOTH)
     threshold = float(np.clip(threshold_otsu(chroma) if np.ptp(chroma) else 0, *_CHROMA))
     mask = chroma > threshold
     if not mask.any():
