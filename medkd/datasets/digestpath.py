@@ -120,8 +120,8 @@ def _pictures(source: Path, problems: list[str]) -> list[LabelledSlide]:
 def _mask(path: Path, location: Sequence[int], size: Sequence[int], downsample: int) -> NDArray[np.uint8]:
     """A part of a mask of black and white; JPEG blurs it, so half of white counts."""
     shape = (size[0] * downsample, size[1] * downsample)
-    fine = read_tile(path, location, shape)[..., 0] > 127
-    inside: NDArray[np.uint8] = fine[::downsample, ::downsample].astype(np.uint8)
+    fine, centre = read_tile(path, location, shape)[..., 0] > 127, downsample // 2
+    inside: NDArray[np.uint8] = fine[centre::downsample, centre::downsample].astype(np.uint8)
     return inside
 
 

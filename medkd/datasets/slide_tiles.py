@@ -21,7 +21,7 @@ from medkd.slides.tissue import tissue_mask
 __all__ = ["LabelledSlide", "TileRules", "write_tile_datalist"]
 
 Mask = NDArray[np.uint8]
-_COARSE = 8  # level-0 pixels per pixel when only the share of tumour is wanted
+_COARSE = 4  # level-0 pixels per pixel when only the share of tumour is wanted
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def test_tiles_are_those_whose_cores_meet_the_mask(grid):
     # Brute force: the mask at every map pixel's corners and centre.
     found = set(grid.tiles_on(mask, scale).tolist())
     for number in range(int(np.prod(grid.shape))):
-        top, left, rows, columns = np.array(grid.core_box(number)) * grid.scale / scale
+        top, left = np.array(grid.core_box(number)[:2]) * grid.scale / scale
         side = grid.core * grid.downsample / scale
         part = mask[
             int(top + 1e-6) : int(np.ceil(top + side - 1e-6)), int(left + 1e-6) : int(np.ceil(left + side - 1e-6))
