@@ -31,11 +31,10 @@ def configuration(options: argparse.Namespace, slide: Path, folder: Path) -> Con
     """The bundle's own, with a network that may be smaller."""
     parser = ConfigParser()
     parser.read_config(str(BUNDLE / "configs" / "slides.yaml"))
-    network: dict[str, Any] = {"_target_": "medkd.networks.SideOutputVGG"}
+    network: Any = {"_target_": "medkd.networks.SideOutputVGG"}
     if options.channels:
-        channels = [options.channels, 2 * options.channels, 4 * options.channels]
-        network = {"_target_": "UNet", "spatial_dims": 2, "in_channels": 3, "out_channels": 1, "channels": channels}
-        network |= {"strides": [2, 2], "act": "SIGMOID"}
+        first = f"torch.nn.Conv2d(3, {options.channels}, 3, padding=1), torch.nn.ReLU()"
+        network = f"$torch.nn.Sequential({first}, torch.nn.Conv2d({options.channels}, 1, 1), torch.nn.Sigmoid())"
     settings = {
         "dataset_dir": str(slide), "output_dir": str(folder / slide.stem), "model_path": str(folder / "model.pt"),
         "network_def": network, "downsample": options.downsample, "tile_size": options.tile_size,
@@ -90,7 +89,7 @@ def main() -> int:
     parser.add_argument(
         "--tissue", type=int, default=4000, help="diameter of the tissue in level-0 pixels; 0: grows too"
     )
-    parser.add_argument("--channels", type=int, default=0, help="of a small U-Net instead of the bundle's network")
+    parser.add_argument("--channels", type=int, default=0, help="of two convolutions instead of the bundle's network")
     parser.add_argument("--downsample", type=float, default=1)
     parser.add_argument("--tile_size", type=int, default=512)
     parser.add_argument("--batch_size", type=int, default=8)

@@ -38,7 +38,7 @@ def write_slide_overlay(
     margin = [(0, max(0, int(n) - have)) for n, have in zip(needed, probability.shape, strict=True)]
     whole = Image.fromarray(np.pad(probability, margin))
     resized = whole.resize((columns, rows), Image.Resampling.BILINEAR, box=(0, 0, columns * ratio, rows * ratio))
-    share = np.asarray(resized, np.float32)[..., None] * (_STRENGTH / 255)
-    blended = (pixels * (1 - share) + np.array(_COLOUR, np.float32) * share).round().astype(np.uint8)
+    picture = Image.fromarray(pixels)
+    picture.paste(_COLOUR, mask=resized.point(lambda value: round(value * _STRENGTH)))
     with atomic_path(path) as partial:
-        Image.fromarray(blended).save(partial, format="PNG")
+        picture.save(partial, format="PNG")

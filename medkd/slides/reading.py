@@ -102,8 +102,9 @@ class _WholeSlide(Slide):
             _forget(self)  # OpenSlide refuses everything after an error
             place = f"{rows} × {columns} pixels of level {level} at row {location[0]}, column {location[1]}"
             raise OSError(f"{self.path}: expected {place}, found a damaged or shortened file ({error})") from error
-        missing = rgba[3] == 0  # what was not scanned is transparent
-        pixels: Pixels = np.moveaxis(np.where(missing, np.uint8(255), rgba[:3]), 0, -1)
+        pixels: Pixels = np.moveaxis(rgba[:3], 0, -1)
+        if not rgba[3].all():  # what was not scanned is transparent
+            pixels = np.where(rgba[3, ..., None] == 0, np.uint8(255), pixels)
         return pixels
 
 
