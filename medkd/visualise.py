@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from medkd.files import atomic_path
 from medkd.transforms.reading import is_frame, load_image, load_label
+from medkd.transforms.tiles import read_tile_pixels
 
 __all__ = ["overlay_figure", "read_image", "read_mask", "save_overlay"]
 
@@ -34,8 +35,16 @@ def save_overlay(path: str | Path, rows: Mapping[str, tuple[NDArray[Any], Mappin
         figure.savefig(partial, format="png", dpi=100)
 
 
-def read_image(path: str | Path) -> NDArray[Any]:
-    """A volume, or a frame ``[W, H, 3]`` of 8 bit; x comes first, as in MONAI's readers."""
+def read_image(path: str | Path, region: Sequence[int] | None = None) -> NDArray[Any]:
+    """A volume, or a frame ``[W, H, 3]`` of 8 bit; x comes first, as in MONAI's readers.
+
+    Args:
+        path: the file.
+        region: top, left, height and width of a tile in it.
+    """
+    if region is not None:
+        top, left, height, width = map(int, region)
+        return read_tile_pixels(str(path), (top, left), (height, width)).swapaxes(0, 1)
     image = np.asarray(load_image(path))
     return np.moveaxis(image, 0, -1) if is_frame(path) else image[0]
 

@@ -9,6 +9,7 @@ from typing import Any
 HELP = "prepare and check datasets"
 _CARDIAC = {"strong": 4, "weak": 12, "validation": 4, "test": 8, "size": 96, "slices": 6}
 _POLYP = {"training": 80, "validation": 16, "test": 40, "size": 128}
+_HISTOLOGY = {"training": 240, "validation": 60, "test": 80, "size": 96}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,9 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     _add_acdc(add("acdc", "ACDC in its official layout"))
     _add_polyp(add("polyp", "Kvasir-SEG, ClinicDB and others in PraNet's layout"))
+    _add_tiles(add("tiles", "a folder of histology tiles with image-level labels in a CSV"))
+    _add_glas(add("glas", "GlaS as a task with image-level labels"))
     phantoms = add("phantoms", "synthetic data, made here").add_subparsers(required=True, metavar="KIND")
     _add_phantoms(add("cardiac", "short-axis stacks", of=phantoms), _CARDIAC, _make_cardiac)
     _add_phantoms(add("polyp", "endoscopy frames", of=phantoms), _POLYP, _make_polyp)
+    _add_phantoms(add("histology", "H&E tiles", of=phantoms), _HISTOLOGY, _make_histology)
     check = add("check", "check every file of a datalist")
     check.add_argument("datalist", help="datalist.json or its folder")
     check.add_argument(
@@ -56,6 +60,32 @@ def _add_polyp(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_polyp)
 
 
+def _add_tiles(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", help="folder of tiles of one size")
+    parser.add_argument("output", help="folder to make; the tiles stay where they are")
+    parser.add_argument("--labels", required=True, help="CSV of image, label (0 or 1), and perhaps patient and section")
+    parser.add_argument("--masks", default=None, help="folder of masks, for scoring alone")
+    parser.add_argument("--validation", type=float, default=0.15, help="share of the tiles to validate on, by patient")
+    parser.add_argument("--test", type=float, default=0.25, help="share of the tiles to test on, by patient")
+    parser.add_argument("--seed", type=int, default=0, help="of the split")
+    parser.set_defaults(run=_tiles)
+
+
+def _add_glas(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", help="folder of images, masks and grade.csv")
+    parser.add_argument("output", help="folder to make; the images stay where they are")
+    parser.add_argument("--task", choices=["gland", "malignancy"], default="gland")
+    parser.add_argument("--tile_size", type=int, default=128, help="side of a tile in pixels")
+    parser.add_argument("--stride", type=int, default=64, help="distance of training tiles in pixels")
+    parser.add_argument(
+        "--positive_fraction", type=float, default=0.0, help="tiles with less gland, but some, are not trained on"
+    )
+    parser.add_argument("--validation", type=float, default=0.15, help="share of the images to validate on, by patient")
+    parser.add_argument("--test", type=float, default=0.3, help="share of the images to test on, by patient")
+    parser.add_argument("--seed", type=int, default=0, help="of the split")
+    parser.set_defaults(run=_glas)
+
+
 def _add_phantoms(parser: argparse.ArgumentParser, counts: dict[str, int], make: Any) -> None:
     parser.add_argument("output", help="folder to make")
     for name, count in counts.items():
@@ -74,6 +104,26 @@ def _make_polyp(output: str, **settings: int) -> dict[str, dict[str, int]]:
     from medkd.datasets import make_polyp_phantoms
 
     return make_polyp_phantoms(output, **settings)
+
+
+def _make_histology(output: str, **settings: int) -> dict[str, dict[str, int]]:
+    from medkd.datasets import make_histology_phantoms
+
+    return make_histology_phantoms(output, **settings)
+
+
+def _tiles(options: argparse.Namespace) -> None:
+    from medkd.datasets import prepare_tiles
+
+    settings = _chosen(options, "labels", "masks", "validation", "test", "seed")
+    _report(options, prepare_tiles(options.source, options.output, progress=True, **settings))
+
+
+def _glas(options: argparse.Namespace) -> None:
+    from medkd.datasets import prepare_glas
+
+    names = ("task", "tile_size", "stride", "positive_fraction", "validation", "test", "seed")
+    _report(options, prepare_glas(options.source, options.output, progress=True, **_chosen(options, *names)))
 
 
 def _acdc(options: argparse.Namespace) -> None:
@@ -107,6 +157,7 @@ def _report(options: argparse.Namespace, sections: dict[str, dict[str, int]]) ->
 
 
 def _print_sections(sections: dict[str, dict[str, int]]) -> None:
-    print(f"{'section':<12}{'images':>8}{'patients':>10}{'strong':>8}")
+    columns = list(next(iter(sections.values())))
+    print(f"{'section':<12}" + "".join(f"{column:>10}" for column in columns))
     for name, counts in sections.items():
-        print(f"{name:<12}{counts['images']:>8}{counts['patients']:>10}{counts['strong']:>8}")
+        print(f"{name:<12}" + "".join(f"{counts[column]:>10}" for column in columns))

@@ -2,16 +2,20 @@
 
 from medkd.datasets.acdc import prepare_acdc
 from medkd.datasets.datalist import DatalistError, check_datalist, load_datalist, write_datalist
-from medkd.datasets.mixed import MixedBatchSampler, MixedSupervisionDataset
+from medkd.datasets.glas import prepare_glas
+from medkd.datasets.histology_phantoms import make_histology_phantoms
+from medkd.datasets.mixed import MixedBatchSampler, MixedLoader, MixedSupervisionDataset
 from medkd.datasets.multiscale import MultiScaleLoader
 from medkd.datasets.phantoms import make_cardiac_phantoms
 from medkd.datasets.polyp import prepare_polyp
 from medkd.datasets.polyp_phantoms import make_polyp_phantoms
 from medkd.datasets.studies import find_frames, find_studies
+from medkd.datasets.tiles import prepare_tiles
 
 __all__ = [
     "DatalistError",
     "MixedBatchSampler",
+    "MixedLoader",
     "MixedSupervisionDataset",
     "MultiScaleLoader",
     "check_datalist",
@@ -19,8 +23,11 @@ __all__ = [
     "find_studies",
     "load_datalist",
     "make_cardiac_phantoms",
+    "make_histology_phantoms",
     "make_polyp_phantoms",
     "prepare_acdc",
+    "prepare_glas",
     "prepare_polyp",
+    "prepare_tiles",
     "write_datalist",
 ]

@@ -1,6 +1,7 @@
 """Datalists: ``{"training": […], "validation": […], "test": […]}`` of ``{"image", "label", …}``, paths relative to it.
 
-An item may also have ``weak_label`` (a sparse label of the same image), ``supervision`` (``"strong"``, ``"weak"`` or
+A ``label`` is the path of a mask, or 0 or 1: whether the image holds the structure; then ``mask`` may be the path of its
+mask, for scoring, and ``location`` and ``size`` the image's region that is meant. An item may also have ``weak_label`` (a sparse label of the same image), ``supervision`` (``"strong"``, ``"weak"`` or
 ``"none"``) and ``patient`` (an identifier that must not occur in two sections). The optional ``"labels"`` of the
 datalist maps class numbers to names.
 """
@@ -17,7 +18,7 @@ from medkd.files import atomic_path
 __all__ = ["SECTIONS", "DatalistError", "check_datalist", "load_datalist", "write_datalist"]
 
 SECTIONS = ("training", "validation", "test")
-_PATHS = ("image", "label", "weak_label")
+_PATHS = ("image", "label", "weak_label", "mask")
 Item = dict[str, Any]
 
 
@@ -101,7 +102,8 @@ def _form_problem(name: str, item: Any) -> str | None:
     if not isinstance(item, dict) or "image" not in item:
         return f'{name}: expected a mapping with "image", found {item!r}'
     for key in _PATHS:
-        if key in item and not isinstance(item[key], str):
+        image_level = key == "label" and item.get(key) in (0, 1)
+        if key in item and not isinstance(item[key], str) and not image_level:
             return f'{name}: expected a path as "{key}", found {item[key]!r}'
     told = item.get("supervision")
     if told not in {None, "strong", "weak", "none"}:
@@ -136,9 +138,16 @@ def check_datalist(
     """
     from tqdm import tqdm
 
+    from medkd.datasets.tiles import tile_problems
+
     datalist = load_datalist(dataset_dir)
     classes = _classes(datalist)
     items = [item for section in SECTIONS for item in datalist[section]]
+    if _image_level(items):
+        problems = [p for item in tqdm(items, desc="checking", disable=not progress) for p in tile_problems(item)]
+        if problems:
+            raise DatalistError(dataset_dir, problems)
+        return {section: summary(datalist[section]) for section in SECTIONS}
     problems = [
         problem
         for item in tqdm(items, desc="checking", disable=not progress)
@@ -158,8 +167,10 @@ def check_datalist(
 
 
 def summary(items: Sequence[Item]) -> dict[str, int]:
-    """How many images, patients and strong images there are."""
+    """How many images, patients and strong (or, with image-level labels, positive) images there are."""
     patients = {str(item.get("patient", item["image"])) for item in items}
+    if _image_level(items):
+        return {"images": len(items), "patients": len(patients), "positive": sum(item["label"] for item in items)}
     strong = sum(item.get("supervision", "strong") == "strong" for item in items)
     return {"images": len(items), "patients": len(patients), "strong": strong}
 
@@ -201,13 +212,21 @@ def _classes(datalist: Mapping[str, Any]) -> list[int]:
     return sorted(int(value) for value in datalist.get("labels", {"0": "background", "1": "foreground"}))
 
 
+def _image_level(items: Sequence[Item]) -> bool:
+    return any(not isinstance(item.get("label", ""), str) for item in items)
+
+
 def _absolute(item: Item, folder: Path) -> Item:
-    return {**item, **{key: str((folder / item[key]).resolve()) for key in _PATHS if key in item}}
+    return {**item, **{key: str((folder / item[key]).resolve()) for key in _paths_of(item)}}
+
+
+def _paths_of(item: Item) -> list[str]:
+    return [key for key in _PATHS if isinstance(item.get(key), str)]
 
 
 def _missing_files(datalist: Mapping[str, Any]) -> list[str]:
-    paths = [item[key] for section in SECTIONS for item in datalist[section] for key in _PATHS if key in item]
-    return [f"{path}: expected a file, found nothing there" for path in paths if not Path(path).exists()]
+    paths = [item[key] for section in SECTIONS for item in datalist[section] for key in _paths_of(item)]
+    return [f"{p}: expected a file, found nothing there" for p in dict.fromkeys(paths) if not Path(p).exists()]
 
 
 def _shared(datalist: Mapping[str, Any], key: str) -> list[str]:

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from monai.data import CacheDataset, get_track_meta, set_track_meta
+from monai.data import CacheDataset, DataLoader, get_track_meta, set_track_meta
 from monai.transforms import Compose, Randomizable, RandomizableTrait, Transform
 from torch.utils.data import Sampler
 
-__all__ = ["Draw", "MixedBatchSampler", "MixedSupervisionDataset"]
+__all__ = ["Draw", "MixedBatchSampler", "MixedLoader", "MixedSupervisionDataset"]
 
 
 class Draw(NamedTuple):
@@ -26,19 +26,28 @@ class MixedSupervisionDataset(CacheDataset):
     """``CacheDataset`` whose random transforms are seeded by the ``Draw`` that asks for an item.
 
     What an item looks like then depends on nothing but the draw: not on the number of worker processes, and not on
-    what was loaded before, so that a training that was killed goes on exactly where it was. The arguments are those of
-    ``monai.data.CacheDataset`` but ``hash_as_key``, which would merge equal items.
+    what was loaded before, so that a training that was killed goes on exactly where it was. The other arguments are
+    those of ``monai.data.CacheDataset`` but ``hash_as_key``, which would merge equal items.
+
+    Args:
+        group_key: key of the flag that tells the two groups of images apart: strong and weak, or, where labels are
+            image-level, positive and negative; ``None`` where all are of one group.
     """
 
-    def __init__(self, data: Sequence[Any], transform: Any = None, **kwargs: Any) -> None:
+    def __init__(
+        self, data: Sequence[Any], transform: Any = None, *, group_key: str | None = "strong", **kwargs: Any
+    ) -> None:
+        self.group_key = group_key
         super().__init__(
             data=data, transform=Compose(transform) if isinstance(transform, list) else transform, **kwargs
         )
 
     @property
     def strong(self) -> list[bool]:
-        """For each image whether it is strong, as ``SupervisionLabelsd`` found."""
-        return [bool(self._cached(index)["strong"]) for index in range(len(self))]
+        """For each image whether it is of the first group (strong, or positive)."""
+        if self.group_key is None:
+            return [True] * len(self)
+        return [bool(self._cached(index)[self.group_key]) for index in range(len(self))]
 
     def __getitem__(self, draw: Any) -> Any:
         """The item of a ``Draw``, or of an index (with whatever state the transforms are in)."""
@@ -155,6 +164,24 @@ class MixedBatchSampler(Sampler[list[Draw]]):
 
     def _generator(self, stream: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, self.epoch, stream])
+
+
+class MixedLoader(DataLoader):
+    """MONAI's ``DataLoader`` over the batches of a ``MixedBatchSampler``.
+
+    Args:
+        dataset: a ``MixedSupervisionDataset``.
+        num_workers: worker processes; they stay from epoch to epoch.
+        sampling: the arguments of ``MixedBatchSampler``.
+    """
+
+    def __init__(self, dataset: MixedSupervisionDataset, *, num_workers: int = 0, **sampling: Any) -> None:
+        super().__init__(
+            dataset,
+            batch_sampler=MixedBatchSampler(dataset, **sampling),
+            num_workers=num_workers,
+            persistent_workers=num_workers > 0,
+        )
 
 
 def _strong_per_batch(num_strong: int, num_weak: int, batch_size: int, fraction: float) -> int:

@@ -40,14 +40,20 @@ class DistillationTrainer(SupervisedTrainer):
         self, *, network: nn.Module, loss_function: DistillationLoss, teacher: nn.Module | None = None, **kwargs: Any
     ) -> None:
         self.distillation_loss = loss_function
-        self.teacher = teacher.requires_grad_(False).eval() if teacher is not None else None
+        self.teacher = teacher
         self._batch: dict[str, Tensor] = {}
         self._prepare_image = kwargs.pop("prepare_batch", default_prepare_batch)
         super().__init__(network=network, loss_function=self._compute_loss, prepare_batch=self._prepare, **kwargs)
+        self.add_event_handler(Events.STARTED, self._freeze_teacher)
         batch_sampler = getattr(self.data_loader, "batch_sampler", None)
         set_epoch = getattr(batch_sampler, "set_epoch", None)
         if set_epoch is not None:
             self.add_event_handler(Events.EPOCH_STARTED, lambda engine: set_epoch(engine.state.epoch))
+
+    def _freeze_teacher(self) -> None:
+        """Not before the training starts: the same run may train the teacher first."""
+        if self.teacher is not None:
+            self.teacher.requires_grad_(False).eval()
 
     def _prepare(self, batch: dict[str, Any], device: Any, non_blocking: bool, **kwargs: Any) -> Any:
         """Move the whole batch to the device as plain tensors: metadata costs time in every operation of a step."""

@@ -5,7 +5,9 @@ from medkd.handlers.epoch_seed import EpochSeed
 from medkd.handlers.gradient_clipping import GradientClipping
 from medkd.handlers.loss_terms import LossTerms
 from medkd.handlers.overlays import Overlays
+from medkd.handlers.role_switch import RoleEvents, RoleSwitch
 from medkd.handlers.segmentation_scores import SegmentationScores
+from medkd.handlers.tile_scores import TileScores
 from medkd.handlers.training_state import TrainingState
 
 __all__ = [
@@ -15,6 +17,9 @@ __all__ = [
     "LossTerms",
     "ModelLoader",
     "Overlays",
+    "RoleEvents",
+    "RoleSwitch",
     "SegmentationScores",
+    "TileScores",
     "TrainingState",
 ]

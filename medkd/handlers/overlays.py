@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from ignite.engine import Engine, Events
 
-from medkd.transforms.reading import is_frame
 from medkd.visualise import read_image, save_overlay
 
 __all__ = ["Overlays"]
@@ -53,11 +52,8 @@ class Overlays:
             }
             # The network's input is resampled and normalised; a reader wants to see the image itself.
             title = f"{len(self._rows) + 1}: {Path(path).name.split('.')[0]}"  # two cases may have one file name
-            image, shape = read_image(path), next(iter(masks.values())).shape
-            self._rows[title] = (
-                image if is_frame(path) else image.reshape(shape),
-                masks,
-            )  # some volumes have empty axes
+            image, shape = read_image(path, source["image"].meta.get("region")), next(iter(masks.values())).shape
+            self._rows[title] = (image if image.shape[-1] == 3 else image.reshape(shape), masks)  # volumes have empty axes
 
     def _save(self, engine: Engine) -> None:
         if self._rows:

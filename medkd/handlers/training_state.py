@@ -22,7 +22,8 @@ class TrainingState:
 
     A save is ``epoch=0007.pt`` with its SHA-256 in ``epoch=0007.pt.sha256``, written atomically; the last ``keep``
     are kept. A save that is damaged is passed over for the one before, with a warning. Of the engines the epoch, the
-    iteration and the best metric are kept; of everything else its ``state_dict``.
+    iteration, the best metric and what their ``state_dict_user_keys`` name are kept; of everything else its
+    ``state_dict``.
 
     Attach it last, so that an epoch is saved when all of it is done.
 
@@ -129,6 +130,7 @@ def _progress(engine: Any) -> dict[str, Any]:
         "iteration": int(state.iteration),
         "best_metric": metric,
         "best_metric_epoch": int(state.best_metric_epoch),
+        **{key: getattr(state, key) for key in engine.state_dict_user_keys},
     }
 
 

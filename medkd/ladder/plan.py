@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +21,27 @@ class Ladder:
         rungs: for each rung, in order, its overrides of ``train.yaml``.
         claims: for a rung, the rungs it is said to beat.
         branch: the branch of the network that is compared; the one that is deployed.
-        score: the column of ``cases.csv`` that is compared; larger is better.
-        unit: what the rows of the column ``patient`` are, for titles; images where patients are not known.
+        scores: the columns that are compared, the most important first; larger is better, NaN where it does not apply.
+        table: the file of scores that every evaluation leaves in ``eval/``.
+        unit: the column of units that are compared in pairs.
+        units: what they are, for titles.
+        zero_line: a branch of the table that needs no training, shown as the first rung.
     """
 
     bundle: Path
     rungs: Mapping[str, Mapping[str, Any]]
     claims: Mapping[str, Sequence[str]]
     branch: str = "student"
-    score: str = "dice"
-    unit: str = "patients"
+    scores: Sequence[str] = ("dice",)
+    table: str = "cases.csv"
+    unit: str = "patient"
+    units: str = "patients"
+    zero_line: str | None = None
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines of the result: the zero line, if there is one, and the rungs."""
+        return [*([self.zero_line] if self.zero_line else []), *self.rungs]
 
 
 def load_ladder(bundle: str | Path, rungs: Sequence[str] | None = None) -> Ladder:
@@ -59,12 +70,14 @@ def load_ladder(bundle: str | Path, rungs: Sequence[str] | None = None) -> Ladde
         problems += [f"rung {name!r}: {problem}" for problem in unknown_keys(overrides, train)]
     if problems:
         raise ValueError(f"{path}: " + "; ".join(problems))
+    settings = {key: content[key] for key in ("scores", "table", "unit", "units", "zero_line") if key in content}
+    ladder = Ladder(bundle, {name: every[name] for name in chosen}, {}, **settings)
     claims = {
-        rung: [other for other in others if other in chosen]
+        rung: [other for other in others if other in ladder.lines]
         for rung, others in content.get("claims", {}).items()
         if rung in chosen
     }
-    return Ladder(bundle, {name: every[name] for name in chosen}, claims, unit=content.get("unit", "patients"))
+    return replace(ladder, claims=claims)
 
 
 def _selected(every: list[str], selections: Mapping[str, list[str]], wanted: Sequence[str] | None) -> list[str]:

@@ -67,12 +67,11 @@ def run_ladder(
             folder = cell_dir(root, rung, seed)
             settings = {**shared, **ladder.rungs[rung], "seed": seed}
             _claim(folder, settings)
-            if not (folder / "eval" / "cases.csv").is_file():
+            if not (folder / "eval" / ladder.table).is_file():
                 _run_cell(ladder, folder, settings, f"{rung}-seed{seed}-{parent.run_id[:6]}")
         scores = collect(ladder, root, seeds)
-        table = rung_table(ladder, scores)
-        prefix = f"{ladder.branch}_{ladder.score}_"
-        means = {f"{prefix}{rung}": float(mean) for rung, mean in zip(table["rung"], table["mean"], strict=True)}
+        rows = rung_table(ladder, scores).to_dict("records")
+        means = {f"{ladder.branch}_{row['score']}_{row['rung']}": float(row["mean"]) for row in rows}
         parent.finish(means, write_tables(ladder, scores, root))
     return scores
 

@@ -46,74 +46,86 @@ def cell_dir(root: Path, rung: str, seed: int) -> Path:
 
 
 def collect(ladder: Ladder, root: Path, seeds: Sequence[int]) -> pd.DataFrame:
-    """One row per rung, seed and patient: the score's mean over the patient's cases and classes.
+    """One row per rung, seed and patient (or other unit): each score's mean over the patient's cases and classes.
 
     Where there are several test sets, the column ``dataset`` names them. The cases of one patient (end-diastole and end-systole, say) are not independent: the patient is the unit.
     """
     parts = []
-    for rung in ladder.rungs:
-        for seed in seeds:
-            cases = pd.read_csv(cell_dir(root, rung, seed) / "eval" / "cases.csv")
-            cases = cases[cases["branch"] == ladder.branch]
-            unit = ["patient", "dataset"] if "dataset" in cases else ["patient"]
-            scores = cases.groupby(unit, as_index=False)[ladder.score].mean()
-            parts.append(scores.assign(rung=rung, seed=seed))
+    for seed in seeds:
+        for rung in ladder.rungs:
+            cases = pd.read_csv(cell_dir(root, rung, seed) / "eval" / ladder.table)
+            if ladder.zero_line and rung == next(iter(ladder.rungs)):
+                parts.append(_per_unit(ladder, cases, ladder.zero_line).assign(rung=ladder.zero_line, seed=seed))
+            parts.append(_per_unit(ladder, cases, ladder.branch).assign(rung=rung, seed=seed))
     table: pd.DataFrame = pd.concat(parts, ignore_index=True)
     return table
 
 
-def compare(scores: pd.DataFrame, rung: str, against: str, score: str = "dice") -> Comparison:
+def _per_unit(ladder: Ladder, cases: pd.DataFrame, branch: str) -> pd.DataFrame:
+    unit = [ladder.unit, *(["dataset"] if "dataset" in cases else [])]
+    means: pd.DataFrame = cases[cases["branch"] == branch].groupby(unit, as_index=False)[list(ladder.scores)].mean()
+    return means
+
+
+def compare(
+    scores: pd.DataFrame, rung: str, against: str, score: str = "dice", *, unit: str = "patient"
+) -> Comparison:
     """Paired difference of two rungs over patients, each patient's score averaged over the seeds.
 
-    The interval is that of the paired t-test; with fewer than two patients it is infinite.
+    The interval is that of the paired t-test; with fewer than two patients it is infinite. Patients to whom the score
+    does not apply are left out.
     """
-    by_patient = scores.groupby(["rung", "patient"])[score].mean()
+    by_patient = scores.groupby(["rung", unit])[score].mean()
     first, second = (by_patient[name].sort_index() for name in (rung, against))
-    delta = (first - second).to_numpy()
+    delta = (first - second).dropna().to_numpy()
+    mean = float(delta.mean()) if len(delta) else float("nan")
     if len(delta) < 2 or np.allclose(delta, delta[0]):
         width = float("inf") if len(delta) < 2 else 0.0
-        return Comparison(rung, against, float(delta.mean()), float(delta.mean() - width), float(delta.mean() + width))
-    interval = stats.ttest_rel(first, second).confidence_interval(0.95)
-    return Comparison(rung, against, float(delta.mean()), float(interval.low), float(interval.high))
+        return Comparison(rung, against, mean, mean - width, mean + width)
+    interval = stats.ttest_1samp(delta, 0).confidence_interval(0.95)
+    return Comparison(rung, against, mean, float(interval.low), float(interval.high))
 
 
 def rung_table(ladder: Ladder, scores: pd.DataFrame) -> pd.DataFrame:
-    """One row per rung: mean, SD over patients, SD over seeds, and the difference to the rung before."""
-    rows, names = [], list(ladder.rungs)
-    for number, rung in enumerate(names):
-        own = scores[scores["rung"] == rung]
-        row = {
-            "rung": rung,
-            "mean": own[ladder.score].mean(),
-            "sd_patients": own.groupby("patient")[ladder.score].mean().std(),
-            "sd_seeds": own.groupby("seed")[ladder.score].mean().std(),
-            "seeds": own["seed"].nunique(),
-            "patients": own["patient"].nunique(),
-        }
-        if number:
-            step = compare(scores, rung, names[number - 1], ladder.score)
-            row |= {"difference": step.difference, "ci_low": step.low, "ci_high": step.high}
-        rows.append(row)
+    """One row per score and rung: mean, SD over patients, SD over seeds, and the difference to the rung before."""
+    rows = []
+    for score in ladder.scores:
+        for before, rung in zip([None, *ladder.lines], ladder.lines, strict=False):
+            own = scores[(scores["rung"] == rung) & scores[score].notna()]
+            row = {
+                "score": score,
+                "rung": rung,
+                "mean": own[score].mean(),
+                "sd_patients": own.groupby(ladder.unit)[score].mean().std(),
+                "sd_seeds": own.groupby("seed")[score].mean().std(),
+                "seeds": own["seed"].nunique(),
+                "patients": own[ladder.unit].nunique(),
+            }
+            if before:
+                step = compare(scores, rung, before, score, unit=ladder.unit)
+                row |= {"difference": step.difference, "ci_low": step.low, "ci_high": step.high}
+            rows.append(row)
     table: pd.DataFrame = pd.DataFrame(rows)
     return table
 
 
 def render(ladder: Ladder, scores: pd.DataFrame) -> str:
     """The tables as Markdown, which is as readable on a screen; where there are several test sets, for each as well."""
-    sections = [_render(ladder, scores, "")]
+    sets = {"": scores}
     names = sorted(scores["dataset"].unique()) if "dataset" in scores else []
     if len(names) > 1:
-        sections += [_render(ladder, scores[scores["dataset"] == name], f" of {name}") for name in names]
-    return "\n\n".join(sections)
+        sets |= {f" of {name}": scores[scores["dataset"] == name] for name in names}
+    return "\n\n".join(_render(ladder, part, which, score) for which, part in sets.items() for score in ladder.scores)
 
 
-def _render(ladder: Ladder, scores: pd.DataFrame, which: str) -> str:
+def _render(ladder: Ladder, scores: pd.DataFrame, which: str, score: str) -> str:
     table = rung_table(ladder, scores)
+    table = table[table["score"] == score]
     patients, seeds = table["patients"].iloc[0], table["seeds"].iloc[0]
     lines = [
-        f"{ladder.score.capitalize()} of the {ladder.branch}, {patients} test {ladder.unit}{which}, {seeds} seed(s)",
+        f"{title(score)} of the {ladder.branch}, {patients} test {ladder.units}{which}, {seeds} seed(s)",
         "",
-        f"| rung | mean ± SD over {ladder.unit} | SD over seeds | difference to the rung before [95 % CI] |",
+        f"| rung | mean ± SD over {ladder.units} | SD over seeds | difference to the rung before [95 % CI] |",
         "|---|---|---|---|",
     ]
     for row in table.to_dict("records"):
@@ -122,11 +134,21 @@ def _render(ladder: Ladder, scores: pd.DataFrame, which: str) -> str:
         )
         spread = "" if pd.isna(row["sd_seeds"]) else f"{row['sd_seeds']:.3f}"
         lines.append(f"| {row['rung']} | {row['mean']:.3f} ± {row['sd_patients']:.3f} | {spread} | {change} |")
-    claims = [compare(scores, rung, other, ladder.score) for rung, others in ladder.claims.items() for other in others]
+    claims = [
+        compare(scores, rung, other, score, unit=ladder.unit)
+        for rung, others in ladder.claims.items()
+        for other in others
+    ]
     if claims:
         lines += ["", "| claim | difference [95 % CI] | verdict |", "|---|---|---|"]
         lines += [f"| {c.rung} − {c.against} | {_signed(c.difference, c.low, c.high)} | {c.verdict} |" for c in claims]
     return "\n".join(lines)
+
+
+def title(score: str) -> str:
+    """A score's name as readers know it."""
+    known = {"iou": "IoU", "pxap": "PxAP", "f1": "F1 of positives", "background_f1": "Background F1 of negatives"}
+    return known.get(score, score.capitalize())
 
 
 def write_tables(ladder: Ladder, scores: pd.DataFrame, root: Path) -> list[Path]:
@@ -141,24 +163,24 @@ def write_tables(ladder: Ladder, scores: pd.DataFrame, root: Path) -> list[Path]
 
 
 def save_plot(ladder: Ladder, scores: pd.DataFrame, path: Path) -> None:
-    """A point per rung with the 95 % confidence interval of its mean, and every patient behind it."""
+    """For each score a point per rung with the 95 % confidence interval of its mean, and every patient behind it."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    names = list(ladder.rungs)
-    figure = Figure(figsize=(1.2 * len(names) + 2, 4), layout="constrained")
+    names = ladder.lines
+    figure = Figure(figsize=(1.2 * len(names) + 2, 4 * len(ladder.scores)), layout="constrained")
     FigureCanvasAgg(figure)
-    axis = figure.subplots()
-    by_patient = scores.groupby(["rung", "patient"])[ladder.score].mean()
-    for place, name in enumerate(names):
-        values = by_patient[name].to_numpy()
-        half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values) if len(values) > 1 else 0.0
-        axis.plot(np.full(len(values), place), values, ".", color="0.75", zorder=1)
-        axis.errorbar(place, values.mean(), yerr=half, fmt="o", color="#0072b2", capsize=4, zorder=2)
-    axis.set_xticks(range(len(names)), [name.replace("_", "\n") for name in names])
-    axis.set_ylabel(f"{ladder.score} of the {ladder.branch}")
-    axis.set_title(f"mean with 95 % confidence interval; grey: {ladder.unit}", fontsize=9)
-    axis.grid(axis="y", alpha=0.3)
+    for axis, score in zip(figure.subplots(len(ladder.scores), squeeze=False)[:, 0], ladder.scores, strict=True):
+        by_patient = scores.groupby(["rung", ladder.unit])[score].mean().dropna()
+        for place, name in enumerate(names):
+            values = by_patient[name].to_numpy()
+            half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values) if len(values) > 1 else 0.0
+            axis.plot(np.full(len(values), place), values, ".", color="0.75", zorder=1)
+            axis.errorbar(place, values.mean(), yerr=half, fmt="o", color="#0072b2", capsize=4, zorder=2)
+        axis.set_xticks(range(len(names)), [name.replace("_", "\n") for name in names])
+        axis.set_ylabel(f"{title(score)} of the {ladder.branch}")
+        axis.set_title(f"mean with 95 % confidence interval; grey: {ladder.units}", fontsize=9)
+        axis.grid(axis="y", alpha=0.3)
     with atomic_path(path) as partial:
         figure.savefig(partial, format="png", dpi=120)
 

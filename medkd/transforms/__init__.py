@@ -1,9 +1,11 @@
 """Transforms, one idea per file."""
 
+from medkd.transforms.cases import LoadCased
 from medkd.transforms.checks import CheckCased, CheckFilesd
 from medkd.transforms.frames import to_mask, to_rgb
 from medkd.transforms.seeds import seed_label
 from medkd.transforms.supervision import SupervisionLabelsd
+from medkd.transforms.tiles import LoadTiled, to_tile
 from medkd.transforms.writers import AtomicNibabelWriter
 
-__all__ = ["AtomicNibabelWriter", "CheckCased", "CheckFilesd", "SupervisionLabelsd", "seed_label", "to_mask", "to_rgb"]
+__all__ = ["AtomicNibabelWriter", "CheckCased", "CheckFilesd", "LoadCased", "LoadTiled", "SupervisionLabelsd", "seed_label", "to_mask", "to_rgb", "to_tile"]

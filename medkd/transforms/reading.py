@@ -10,10 +10,10 @@ from torch import Tensor
 
 from medkd.transforms.frames import to_mask, to_rgb
 
-__all__ = ["FRAME_SUFFIXES", "is_frame", "load_image", "load_label"]
+__all__ = ["FRAME_SUFFIXES", "VOLUME_READERS", "is_frame", "load_image", "load_label"]
 
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp")
-_VOLUMES = ["PydicomReader", "NibabelReader"]
+VOLUME_READERS = ["PydicomReader", "NibabelReader"]
 
 
 def is_frame(path: str | Path) -> bool:
@@ -32,6 +32,6 @@ def load_label(path: str | Path) -> Tensor:
 
 
 def _load(path: str | Path, frames: PILReader) -> Tensor:
-    readers = frames if is_frame(path) else _VOLUMES
+    readers = frames if is_frame(path) else VOLUME_READERS
     loaded: Tensor = LoadImage(image_only=True, ensure_channel_first=True, reader=readers)(path)
     return loaded

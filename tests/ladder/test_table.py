@@ -152,5 +152,5 @@ def test_the_test_set_of_a_case_is_kept(tmp_path):
 
 
 def test_titles_name_what_is_tested():
-    made = Ladder(Path("bundle"), {"low": {}}, {}, unit="images")
+    made = Ladder(Path("bundle"), {"low": {}}, {}, units="images")
     assert "4 test images, 1 seed(s)" in render(made, table(low=[LOW]))
