@@ -13,7 +13,7 @@ from typing import Any
 
 from medkd.datasets.datalist import DatalistError
 from medkd.datasets.polyp import split_groups
-from medkd.datasets.slide_tiles import LabelledSlide, TileRules, write_tile_datalist
+from medkd.datasets.slide_tiles import LabelledSlide, TileRules, write_slide_tiles
 from medkd.slides.annotations import rasterise, read_annotation
 from medkd.slides.reading import open_slide
 
@@ -53,10 +53,11 @@ def prepare_camelyon16(
         progress: show a progress bar.
 
     Returns:
-        For each section the number of images (tiles), patients (slides) and strong images.
+        For each section the number of images (tiles), patients (slides) and positive images.
 
     Raises:
-        DatalistError: with every problem of every file; nothing is written then.
+        DatalistError: with every problem of every file, or if a section has tiles of one label alone; nothing is
+            written then.
         ValueError: if ``validation`` leaves either set without a slide.
     """
     from tqdm import tqdm
@@ -81,7 +82,7 @@ def prepare_camelyon16(
             problems.append(str(error))
     if problems:
         raise DatalistError(slides, problems)
-    return write_tile_datalist("camelyon16", tiles, output, write_tiles=write_tiles)
+    return write_slide_tiles("camelyon16", tiles, output, write_tiles=write_tiles)
 
 
 def _labelled(slides: Path, annotations: Path, problems: list[str]) -> list[LabelledSlide]:

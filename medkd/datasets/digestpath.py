@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medkd.datasets.datalist import DatalistError
-from medkd.datasets.polyp import split_groups
-from medkd.datasets.slide_tiles import LabelledSlide, TileRules, write_tile_datalist
+from medkd.datasets.slide_tiles import LabelledSlide, TileRules, write_slide_tiles
+from medkd.datasets.tiles import split_patients
 from medkd.slides.reading import open_slide, read_tile
 
 __all__ = ["patient_of", "prepare_digestpath"]
@@ -48,18 +48,19 @@ def prepare_digestpath(
         positive_fraction: share of tumour from which on a tile is positive; tiles with less, but some, are left out of
             training and validation.
         tiles_per_slide: at most so many positive and so many negative tiles of a picture; ``None`` for all.
-        validation: share of the patients that are not for the test to validate on, in (0, 1).
-        test: share of the patients to test on, in (0, 1).
-        seed: of the splits and the draw.
+        validation: share of the pictures to validate on, by patient, in (0, 1).
+        test: share of the pictures to test on, by patient, in (0, 1).
+        seed: of the split and the draw.
         write_tiles: also cut the tiles and their masks out, as PNG; much faster to train from.
         progress: show a progress bar.
 
     Returns:
-        For each section the number of images (tiles), patients and strong images.
+        For each section the number of images (tiles), patients and positive images.
 
     Raises:
-        DatalistError: with every problem of every file; nothing is written then.
-        ValueError: if a share leaves a set without a patient.
+        DatalistError: with every problem of every file, or if a section has tiles of one label alone; nothing is
+            written then.
+        ValueError: if the shares leave no patient for training.
     """
     from tqdm import tqdm
 
@@ -69,13 +70,10 @@ def prepare_digestpath(
     pictures = _pictures(source, problems)
     if problems:
         raise DatalistError(source, problems)
-    patients = {picture.patient for picture in pictures}
-    tested = split_groups(patients, test, seed)
-    validated = split_groups(patients - tested, validation, seed)
+    sections = split_patients([p.patient for p in pictures], {"test": test, "validation": validation}, seed)
     tiles: list[tuple[LabelledSlide, list[dict[str, Any]]]] = []
     for picture in tqdm(pictures, desc="pictures", disable=not progress):
-        section = "test" if picture.patient in tested else "validation" if picture.patient in validated else "training"
-        placed = replace(picture, section=section)
+        placed = replace(picture, section=sections[picture.patient])
         try:
             problems += _mask_problems(placed)
             tiles.append((placed, rules.tiles(placed)))
@@ -83,7 +81,7 @@ def prepare_digestpath(
             problems.append(str(error))
     if problems:
         raise DatalistError(source, problems)
-    return write_tile_datalist("digestpath", tiles, output, write_tiles=write_tiles)
+    return write_slide_tiles("digestpath", tiles, output, write_tiles=write_tiles)
 
 
 def patient_of(stem: str) -> str:

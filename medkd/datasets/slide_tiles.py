@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from medkd.datasets.datalist import SECTIONS, summary, write_datalist
+from medkd.datasets.datalist import SECTIONS, DatalistError, summary, write_datalist
+from medkd.datasets.tiles import one_class_problems
 from medkd.files import atomic_folder
 from medkd.slides.grid import Grid
 from medkd.slides.reading import open_slide, read_tile
 from medkd.slides.tissue import tissue_mask
 
-__all__ = ["LabelledSlide", "TileRules", "write_tile_datalist"]
+__all__ = ["LabelledSlide", "TileRules", "write_slide_tiles"]
 
 Mask = NDArray[np.uint8]
 _COARSE = 4  # level-0 pixels per pixel when only the share of tumour is wanted
@@ -103,7 +104,7 @@ class TileRules:
         return [items[index] for index in sorted(kept[0] + kept[1])]
 
 
-def write_tile_datalist(
+def write_slide_tiles(
     name: str, tiles: Sequence[tuple[LabelledSlide, list[dict[str, Any]]]], output: str | Path, *, write_tiles: bool
 ) -> dict[str, dict[str, int]]:
     """Write ``datalist.json`` of tiles; with ``write_tiles`` also each tile and its mask as PNG.
@@ -115,8 +116,15 @@ def write_tile_datalist(
         write_tiles: cut the tiles out; otherwise items name the slide and the place in it.
 
     Returns:
-        For each section the number of images, patients and strong images.
+        For each section the number of images, patients and positive images.
+
+    Raises:
+        DatalistError: if a section has tiles of one label alone; there need not be a test set.
     """
+    sections = {s: [item for slide, items in tiles if slide.section == s for item in items] for s in SECTIONS}
+    problems = list(one_class_problems({s: items for s, items in sections.items() if items or s != "test"}))
+    if problems:
+        raise DatalistError(name, problems)
     final = Path(output).resolve()
     datalist: dict[str, Any] = {"name": name, "labels": {"0": "background", "1": "tumour"}}
     datalist |= {section: [] for section in SECTIONS}

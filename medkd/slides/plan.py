@@ -54,6 +54,7 @@ def plan_slides(
     downsample: float | None = None,
     slide_mpp: float | None = None,
     tissue: bool = True,
+    smoothing: float = 0.0,
     **grid: int,
 ) -> list[SlidePlan]:
     """Look at every slide: can it be opened, is its resolution known, where is its tissue.
@@ -64,12 +65,18 @@ def plan_slides(
         downsample: level-0 pixels per pixel of the network's input, instead of ``mpp``.
         slide_mpp: microns per pixel at level 0, for slides whose files do not say.
         tissue: look at tiles with tissue alone; ``False`` looks at all.
+        smoothing: sigma of the Gaussian that the maps of tiles are smoothed with, in pixels of the network's input.
         **grid: ``tile_size``, ``halo`` and ``map_downsample`` of ``Grid``.
 
     Raises:
         FileNotFoundError: if there is no slide.
+        ValueError: if the halo is narrower than the smoothing reaches: the tiles' borders would show in the map.
         DatalistError: with every problem of every slide.
     """
+    if grid.get("halo", Grid.halo) < 3 * smoothing:
+        raise ValueError(
+            f"expected a halo of at least 3 × smoothing = {3 * smoothing:g}, got {grid.get('halo', Grid.halo)}"
+        )
     problems, plans = [], []
     for path in find_slides(source):
         try:

@@ -10,7 +10,7 @@ from medkd.datasets import DatalistError
 from medkd.datasets.digestpath import patient_of, prepare_digestpath
 from medkd.slides import read_tile
 
-OPTIONS = {"tile_size": 64, "validation": 0.5, "test": 0.34}
+OPTIONS = {"tile_size": 64, "validation": 0.3, "test": 0.3}
 
 
 def picture(path, tumour):
@@ -28,7 +28,7 @@ def picture(path, tumour):
 
 @pytest.fixture
 def source(tmp_path):
-    for patient in "ABCD":
+    for patient in "ABCDIJKL":
         for number in range(2):
             picture(
                 tmp_path / "source" / "tissue-train-pos-v1" / f"{patient}_2019-05-07 23-56-2{number}-lv1-1-2-3-4.jpg",
@@ -64,7 +64,7 @@ def test_items_are_places_in_pictures_with_the_right_share_of_tumour(source):
         for item in datalist[section]:
             tile = read_tile((source.parent / "out" / item["image"]).resolve(), item["location"], item["size"])
             assert item["tumour_fraction"] == pytest.approx(float((tile[..., 1] < 110).mean()), abs=0.05)
-            assert ("mask" in item) == (item["patient"] in "ABCD")
+            assert ("mask" in item) == (item["patient"] in "ABCDIJKL")
             assert item["location"][1] > 0  # no tile of glass alone
             assert item["location"][1] + 64 <= 260
     assert {item["label"] for item in datalist["training"]} == {0, 1}
@@ -74,8 +74,8 @@ def test_a_patient_is_in_one_section_and_pictures_of_one_stay_together(source):
     for seed in range(3):
         datalist = prepare(source, f"seed{seed}", seed=seed)
         patients = [{item["patient"] for item in datalist[s]} for s in ("training", "validation", "test")]
-        assert sum(map(len, patients)) == len(set.union(*patients)) == 8
-        assert len(patients[2]) == 3
+        assert sum(map(len, patients)) == len(set.union(*patients)) == 12
+        assert len(patients[1]) >= 2 <= len(patients[2])
 
 
 def test_tiles_are_cut_out_when_asked(source):
@@ -120,3 +120,11 @@ def test_masks_must_fit_and_pictures_must_be_readable(source):
 def test_an_empty_folder_is_a_problem(tmp_path):
     with pytest.raises(DatalistError, match="expected pictures in folders named pos and neg, found none"):
         prepare_digestpath(tmp_path, tmp_path / "out")
+
+
+def test_one_class_alone_is_refused(source):
+    for path in (source / "tissue-train-neg").iterdir():
+        path.unlink()
+    with pytest.raises(DatalistError, match=r'"validation": expected positive and negative images, found'):
+        prepare(source, positive_fraction=1.0, tile_size=100)
+    assert not (source.parent / "out").exists()

@@ -38,6 +38,12 @@ def test_an_impossible_option_names_the_slide(made):
         plan_slides(made[0], downsample=1, tile_size=10)
 
 
+def test_a_halo_that_the_smoothing_reaches_through_is_refused(made):
+    with pytest.raises(ValueError, match=r"expected a halo of at least 3 × smoothing = 36, got 32"):
+        plan_slides(made[0], downsample=1, smoothing=12.0)
+    assert plan_slides(made[0], downsample=1, smoothing=3.0, halo=9, tile_size=122)
+
+
 def test_a_folder_s_slides_without_hidden_files_and_maps(made, tmp_path):
     for name in ("b.tif", "a.svs", ".hidden.tif", "b_probability.ome.tif", "notes.txt"):
         (tmp_path / name).touch()
