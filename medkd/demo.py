@@ -46,6 +46,23 @@ METHODS: dict[str, dict[str, Any]] = {
         "inference": ["image_size"],
         "best_rung": "kdas",
     },
+    "ikdmil": {
+        "bundle": "ikdmil_histology_segmentation",
+        "phantoms": datasets.make_histology_phantoms,
+        "training": {
+            "teacher_epochs": 4,
+            "max_epochs": 6,
+            "val_interval": 2,
+            "switch_epochs": [4],
+            "epoch_length": 20,
+            "batch_size": 8,
+            "image_size": [96, 96],
+            "num_workers": 0,
+            "learning_rate": 0.001,
+        },
+        "inference": ["image_size"],
+        "best_rung": "role_switch",
+    },
 }
 
 
@@ -85,7 +102,7 @@ def run_demo(method: str = "confkd", *, bundles: str | Path = "bundles", output_
 
 def _apply(bundle: Path, student: Path, data: Path, root: Path, settings: dict[str, Any]) -> Path:
     """Run the bundle's inference, as a user would, on the first test image; draw what comes out."""
-    case = datasets.load_datalist(data, "test")[0]
+    case = next(item for item in datasets.load_datalist(data, "test") if item["label"])  # one with something to see
     out = root / "predictions"
     command = [
         *(sys.executable, "-m", "monai.bundle", "run", "--config_file", "configs/inference.yaml"),
@@ -98,6 +115,6 @@ def _apply(bundle: Path, student: Path, data: Path, root: Path, settings: dict[s
     name = Path(case["image"]).name.split(".")[0]
     (mask,) = out.glob(f"{name}_seg.*")
     picture = root / "overlay.png"
-    masks = {"label": read_mask(case["label"]), "student": read_mask(mask)}
+    masks = {"label": read_mask(case.get("mask", case["label"])), "student": read_mask(mask)}
     save_overlay(picture, {name: (read_image(case["image"]), masks)})
     return picture

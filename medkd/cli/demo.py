@@ -9,7 +9,7 @@ HELP = "the main job on phantoms, in minutes"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which method, and where."""
-    parser.add_argument("--method", default="confkd", help="confkd or kdas")
+    parser.add_argument("--method", default="confkd", help="confkd, kdas or ikdmil")
     parser.add_argument("--bundles", default="bundles", help="folder of the bundles")
     parser.add_argument("--output_dir", default="demo")
     parser.set_defaults(run=_run)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from medkd.datasets import make_cardiac_phantoms, make_polyp_phantoms
+from medkd.datasets import make_cardiac_phantoms, make_histology_phantoms, make_polyp_phantoms
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -31,6 +31,7 @@ class Case:
     rungs: tuple[str, ...]
     claim: str  # what the ladder's table says of these rungs
     terms: tuple[str, str]  # of the loss, in the last of these rungs
+    key_metric: str = "val_mean_dice"
 
     def command(self, configs: list[str], **overrides: Any) -> list[str]:
         paths = [str(self.bundle / "configs" / name) for name in configs]  # an absolute name stays as it is
@@ -104,7 +105,34 @@ def kdas(root: Path) -> Case:
     return case
 
 
-@pytest.fixture(scope="session", params=[confkd, kdas], ids=["confkd", "kdas"])
+def ikdmil(root: Path) -> Case:
+    make_histology_phantoms(root / "data", training=8, validation=4, test=4, size=64)
+    switch = {"teacher_epochs": 1, "switch_epochs": [1, 2]}
+    case = Case(
+        bundle=ROOT / "bundles" / "ikdmil_histology_segmentation",
+        data=root / "data",
+        settings={**QUICK, **switch, "image_size": [64, 48], "batch_size": 4},
+        inference={"image_size": [64, 48]},
+        channels=3,
+        traced=True,
+        score_header="case,location,region,patient,positive,branch,f1,iou,hausdorff,background_f1",
+        score_line=r"(phantom\d+)\.png,,\1,\1,[01],(student|all_foreground),([\d.]*,){3}[\d.]*",
+        scores=4 * 2,  # tiles x (student, zero line)
+        summary="all_foreground",
+        rungs=("mil_teacher", "role_switch"),
+        claim="role_switch − mil_teacher",
+        terms=("train_distillation", "train_wce"),
+        key_metric="val_selection",
+    )
+    case.train(root / "teacher", last_stage=1)
+    case.settings["teacher_path"] = root / "teacher" / "checkpoints" / "teacher.pt"
+    return case
+
+
+CASES = {"confkd": confkd, "kdas": kdas, "ikdmil": ikdmil}
+
+
+@pytest.fixture(scope="session", params=CASES.values(), ids=CASES)
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
     made: Case = request.param(tmp_path_factory.mktemp("case"))
     return made

@@ -160,8 +160,12 @@ def test_without_epochs_nothing_is_scored(tmp_path):
     assert not hasattr(found.trainer.state, "role_decisions")
 
 
-def test_an_epoch_that_never_comes_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"within the 4 of the training, got \[3, 9\]"):
-        Training(tmp_path, epochs=[3, 9]).run()
+def test_an_epoch_that_never_comes_is_told(tmp_path, caplog):
+    found = Training(tmp_path, epochs=[3, 9]).run()
+    assert "ends before epochs [9], when roles would be decided" in caplog.text
+    assert found.decisions == [(3, True)]
+
+
+def test_epochs_count_from_one(tmp_path):
     with pytest.raises(ValueError, match=r"expected epochs >= 1 to switch roles after, got \[0\]"):
         Training(tmp_path, epochs=[0])
