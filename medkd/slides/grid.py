@@ -3,7 +3,7 @@
 Every pixel of the probability map belongs to the core of exactly one tile, and only the context overlaps. So a tile can
 be written at once and for good: there is nothing to average and no accumulator to keep, memory does not grow with the
 slide, and a run that was stopped goes on to the very same map. MONAI's ``PatchInferer`` with ``ZarrAvgMerger`` averages
-overlaps instead, in two arrays of the whole slide that cannot tell which tiles they hold.
+overlaps instead, in two arrays of the whole slide; after a stop nobody knows which tiles are in both of them.
 """
 
 from __future__ import annotations
