@@ -36,7 +36,7 @@ def find_contours(
         closed; outlines and holes turn in opposite ways.
     """
     # Values belong to the centres of pixels; the rim of zeros closes what touches the border.
-    padded = np.pad(probability, 1).astype(np.float32)
+    padded = np.pad(probability, 1).astype(np.float64)  # what contourpy would copy it to
     places = [(np.arange(length) - 0.5) * scale for length in padded.shape]
     generator = contour_generator(places[1], places[0], padded, fill_type=FillType.OuterOffset)
     filled: Any = generator.filled(255 * threshold, 256.0)  # typed as what any kind of filling may give
