@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[polyp]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[polyp,slides]"
 	touch $@
 
 $(VENV)/.test: $(VENV)/.installed

@@ -8,7 +8,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-__all__ = ["datasets", "engines", "handlers", "losses", "metrics", "networks", "runs", "transforms"]
+__all__ = ["datasets", "engines", "handlers", "losses", "metrics", "networks", "runs", "slides", "transforms"]
 
 
 def __getattr__(name: str) -> Any:

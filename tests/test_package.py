@@ -13,6 +13,7 @@ SUBPACKAGES = [
     *("datasets", "engines", "handlers", "ladder", "losses", "metrics", "networks", "transforms"),
     *("cli", "demo", "files", "runs", "visualise", "handlers.tracking", "handlers.segmentation_scores"),
     *("networks.checkpoints", "losses.divergence", "losses.confkd_released", "ladder.table", "ladder.mlflow_parent"),
+    *("slides", "handlers.slide_maps", "datasets.camelyon16", "datasets.digestpath"),
 ]
 
 

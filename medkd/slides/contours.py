@@ -1,0 +1,64 @@
+"""Contours of a probability map as GeoJSON that QuPath opens."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from contourpy import FillType, contour_generator
+from numpy.typing import NDArray
+
+from medkd.files import atomic_path
+
+__all__ = ["find_contours", "write_geojson"]
+
+Ring = list[list[float]]
+_COLOUR = (200, 0, 0)  # what QuPath gives to tumour
+
+
+def find_contours(
+    probability: NDArray[np.uint8], *, threshold: float, scale: float, size: tuple[int, int]
+) -> Iterator[list[Ring]]:
+    """Polygons around what is above a threshold.
+
+    Args:
+        probability: ``[rows, columns]``, 0 to 255.
+        threshold: probability from which on it is inside, in (0, 1).
+        scale: level-0 pixels per pixel of ``probability``.
+        size: rows and columns of the slide, where polygons end.
+
+    Yields:
+        Rings of ``[x, y]`` in level-0 pixels, from the corner of the first pixel: the outline, then its holes. Rings are
+        closed; outlines and holes turn in opposite ways.
+    """
+    # Values belong to the centres of pixels; the rim of zeros closes what touches the border.
+    padded = np.pad(probability, 1).astype(np.float64)  # what contourpy would copy it to
+    places = [(np.arange(length) - 0.5) * scale for length in padded.shape]
+    generator = contour_generator(places[1], places[0], padded, fill_type=FillType.OuterOffset)
+    filled: Any = generator.filled(255 * threshold, 256.0)  # typed as what any kind of filling may give
+    for points, ends in zip(*filled, strict=True):
+        inside = np.clip(points, 0, (size[1], size[0])).round(2)
+        yield [inside[a:b].tolist() for a, b in pairwise(ends)]
+
+
+def write_geojson(path: Path, polygons: Iterator[list[Ring]], *, class_name: str) -> int:
+    """Write polygons as annotations of one class, feature by feature, atomically.
+
+    Returns:
+        How many there are.
+    """
+    properties: dict[str, Any] = {"name": class_name, "color": list(_COLOUR)}
+    properties = {"objectType": "annotation", "classification": properties}
+    count = 0
+    with atomic_path(path) as partial, partial.open("w", encoding="utf-8") as file:
+        file.write('{"type": "FeatureCollection", "features": [')
+        for count, rings in enumerate(polygons, start=1):
+            geometry = {"type": "Polygon", "coordinates": rings}
+            feature = {"type": "Feature", "geometry": geometry, "properties": properties}
+            file.write((",\n" if count > 1 else "\n") + json.dumps(feature))
+        file.write("\n]}\n")
+    return count

@@ -1,0 +1,51 @@
+"""Contours: closed rings with holes, in level-0 pixels, as QuPath wants them."""
+
+import json
+
+import numpy as np
+
+from medkd.slides.contours import find_contours, write_geojson
+
+
+def area(ring):
+    x, y = np.array(ring).T
+    return 0.5 * float((x[:-1] * y[1:] - x[1:] * y[:-1]).sum())
+
+
+def test_a_square_with_a_hole_lies_on_the_pixels_borders():
+    probability = np.zeros((20, 30), np.uint8)
+    probability[4:14, 6:20] = 255
+    probability[7:10, 9:12] = 0
+    ((outline, hole),) = find_contours(probability, threshold=0.5, scale=8.0, size=(160, 240))
+    for ring, (low, high) in ((outline, ((48, 32), (160, 112))), (hole, ((72, 56), (96, 80)))):
+        assert ring[0] == ring[-1]
+        assert np.allclose(np.min(ring, 0), low, atol=0.05)
+        assert np.allclose(np.max(ring, 0), high, atol=0.05)
+    assert area(outline) > 0 > area(hole)
+
+
+def test_polygons_end_with_the_slide_and_the_threshold_counts():
+    probability = np.full((5, 6), 100, np.uint8)
+    assert list(find_contours(probability, threshold=0.5, scale=10.0, size=(47, 55))) == []
+    ((ring,),) = find_contours(probability, threshold=0.3, scale=10.0, size=(47, 55))
+    assert np.min(ring, 0).tolist() == [1.18, 1.18] or np.min(ring) >= 0
+    assert np.max(ring, 0).tolist() == [55, 47]
+
+
+def test_features_are_what_qupath_opens(tmp_path):
+    probability = np.zeros((20, 30), np.uint8)
+    probability[2:6, 2:6] = probability[10:14, 10:14] = 200
+    polygons = find_contours(probability, threshold=0.5, scale=1.0, size=(20, 30))
+    assert write_geojson(tmp_path / "a.geojson", polygons, class_name="tumour") == 2
+    content = json.loads((tmp_path / "a.geojson").read_text())
+    assert content["type"] == "FeatureCollection"
+    for feature in content["features"]:
+        assert feature["type"] == "Feature"
+        assert feature["geometry"]["type"] == "Polygon"
+        classification = {"name": "tumour", "color": [200, 0, 0]}
+        assert feature["properties"] == {"objectType": "annotation", "classification": classification}
+
+
+def test_nothing_found_is_an_empty_collection(tmp_path):
+    assert write_geojson(tmp_path / "a.geojson", iter([]), class_name="tumour") == 0
+    assert json.loads((tmp_path / "a.geojson").read_text())["features"] == []
