@@ -21,7 +21,11 @@ BUDGETS = {
     ],
     "gpu": [
         *("image_size=[256,256]", "num_workers=8", "learning_rate=5e-5", "val_interval=5"),
-        *("teacher_epochs=31", "max_epochs=469", "switch_epochs=[29,59,89,119,149,179,209,239,269,299,329,359,389,419,449]"),
+        *(
+            "teacher_epochs=31",
+            "max_epochs=469",
+            "switch_epochs=[29,59,89,119,149,179,209,239,269,299,329,359,389,419,449]",
+        ),
     ],
 }
 

@@ -88,7 +88,9 @@ def main() -> int:
     one, two, faster = ratio(ours(data(size, batch)), released(data(size, batch)), options.rounds)
     print(f"ours {one:.2f} s, released {two:.2f} s, time ratio {faster:.3f} (limit 0.7)")
     memories = [peak_memory(train, make, size, batch) / 2**10 for make in ("ours", "released")]
-    print(f"ours {memories[0]:.0f} MiB, released {memories[1]:.0f} MiB, peak memory ratio {memories[0] / memories[1]:.3f}")
+    print(
+        f"ours {memories[0]:.0f} MiB, released {memories[1]:.0f} MiB, peak memory ratio {memories[0] / memories[1]:.3f}"
+    )
     return int(faster > 0.7)
 
 

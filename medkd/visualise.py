@@ -40,11 +40,12 @@ def read_image(path: str | Path, region: Sequence[int] | None = None) -> NDArray
 
     Args:
         path: the file.
-        region: top, left, height and width of a tile in it.
+        region: top, left, height, width and level of a tile in it; a level below 0 where it is no slide.
     """
     if region is not None:
-        top, left, height, width = map(int, region)
-        return read_tile_pixels(str(path), (top, left), (height, width)).swapaxes(0, 1)
+        top, left, height, width, level = map(int, region)
+        tile = read_tile_pixels(str(path), (top, left), (height, width), level if level >= 0 else None)
+        return tile.swapaxes(0, 1)
     image = np.asarray(load_image(path))
     return np.moveaxis(image, 0, -1) if is_frame(path) else image[0]
 

@@ -24,6 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_polyp(add("polyp", "Kvasir-SEG, ClinicDB and others in PraNet's layout"))
     _add_tiles(add("tiles", "a folder of histology tiles with image-level labels in a CSV"))
     _add_glas(add("glas", "GlaS as a task with image-level labels"))
+    _add_camelyon16(add("camelyon16", "Camelyon16: tiles as places in its slides"))
+    _add_digestpath(add("digestpath", "DigestPath 2019, task 2: tiles as places in its images"))
     phantoms = add("phantoms", "synthetic data, made here").add_subparsers(required=True, metavar="KIND")
     _add_phantoms(add("cardiac", "short-axis stacks", of=phantoms), _CARDIAC, _make_cardiac)
     _add_phantoms(add("polyp", "endoscopy frames", of=phantoms), _POLYP, _make_polyp)
@@ -86,6 +88,36 @@ def _add_glas(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_glas)
 
 
+def _add_slides(parser: argparse.ArgumentParser, tiles_per_slide: int | None) -> None:
+    """What the datasets of slides have in common."""
+    parser.add_argument("output", help="folder to make; the slides stay where they are")
+    parser.add_argument("--tile_size", type=int, default=512, help="side of a tile in level-0 pixels")
+    parser.add_argument("--positive_fraction", type=float, default=0.25, help="share of tumour in a positive tile")
+    parser.add_argument(
+        "--tiles_per_slide", type=int, default=tiles_per_slide, help="at most so many of each label in a slide"
+    )
+    parser.add_argument("--validation", type=float, default=0.1, help="share to validate on")
+    parser.add_argument("--seed", type=int, default=0, help="of the split and the draw")
+    parser.add_argument("--write_tiles", action="store_true", help="also cut the tiles out, as PNG")
+
+
+_SLIDES = ("tile_size", "positive_fraction", "tiles_per_slide", "validation", "seed", "write_tiles")
+
+
+def _add_camelyon16(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("slides", help="folder of normal_*, tumor_* and test_* slides")
+    parser.add_argument("annotations", help="folder of ASAP's XML files")
+    _add_slides(parser, 1000)
+    parser.set_defaults(run=_camelyon16)
+
+
+def _add_digestpath(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", help="folder of the folders of positive and negative images")
+    _add_slides(parser, None)
+    parser.add_argument("--test", type=float, default=0.2, help="share of the images to test on, by patient")
+    parser.set_defaults(run=_digestpath)
+
+
 def _add_phantoms(parser: argparse.ArgumentParser, counts: dict[str, int], make: Any) -> None:
     parser.add_argument("output", help="folder to make")
     for name, count in counts.items():
@@ -124,6 +156,20 @@ def _glas(options: argparse.Namespace) -> None:
 
     names = ("task", "tile_size", "stride", "positive_fraction", "validation", "test", "seed")
     _report(options, prepare_glas(options.source, options.output, progress=True, **_chosen(options, *names)))
+
+
+def _camelyon16(options: argparse.Namespace) -> None:
+    from medkd.datasets.camelyon16 import prepare_camelyon16
+
+    settings = _chosen(options, *_SLIDES)
+    _report(options, prepare_camelyon16(options.slides, options.annotations, options.output, progress=True, **settings))
+
+
+def _digestpath(options: argparse.Namespace) -> None:
+    from medkd.datasets.digestpath import prepare_digestpath
+
+    settings = _chosen(options, *_SLIDES, "test")
+    _report(options, prepare_digestpath(options.source, options.output, progress=True, **settings))
 
 
 def _acdc(options: argparse.Namespace) -> None:

@@ -53,7 +53,10 @@ class Overlays:
             # The network's input is resampled and normalised; a reader wants to see the image itself.
             title = f"{len(self._rows) + 1}: {Path(path).name.split('.')[0]}"  # two cases may have one file name
             image, shape = read_image(path, source["image"].meta.get("region")), next(iter(masks.values())).shape
-            self._rows[title] = (image if image.shape[-1] == 3 else image.reshape(shape), masks)  # volumes have empty axes
+            self._rows[title] = (
+                image if image.shape[-1] == 3 else image.reshape(shape),
+                masks,
+            )  # volumes have empty axes
 
     def _save(self, engine: Engine) -> None:
         if self._rows:

@@ -67,9 +67,7 @@ def _per_unit(ladder: Ladder, cases: pd.DataFrame, branch: str) -> pd.DataFrame:
     return means
 
 
-def compare(
-    scores: pd.DataFrame, rung: str, against: str, score: str = "dice", *, unit: str = "patient"
-) -> Comparison:
+def compare(scores: pd.DataFrame, rung: str, against: str, score: str = "dice", *, unit: str = "patient") -> Comparison:
     """Paired difference of two rungs over patients, each patient's score averaged over the seeds.
 
     The interval is that of the paired t-test; with fewer than two patients it is infinite. Patients to whom the score

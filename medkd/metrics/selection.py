@@ -55,7 +55,8 @@ def image_level_score(pooled: Tensor, foreground: Tensor, label: Tensor) -> floa
     negative = label == 0
     if bool(negative.all()) or not bool(negative.any()):
         return float((1 - foreground).mean() if bool(negative.all()) else pooled.mean())
-    return float(compute_roc_auc(pooled, label) + 1 - foreground[negative].mean()) / 2
+    auc: Any = compute_roc_auc(pooled, label)
+    return float(auc + 1 - foreground[negative].mean()) / 2
 
 
 def _label_row(probability: Tensor, source: dict[str, Any]) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -61,13 +62,13 @@ def load_vgg16(path: str | Path, features: nn.Module) -> nn.Module:
 def _stage(widths: tuple[int, ...]) -> nn.Sequential:
     blocks = [
         nn.Sequential(nn.Conv2d(before, after, 3, padding=1), nn.BatchNorm2d(after), nn.ReLU(inplace=True))
-        for before, after in zip(widths, widths[1:], strict=False)
+        for before, after in pairwise(widths)
     ]
     return nn.Sequential(*blocks)
 
 
 def _numbered(normalised: bool) -> Iterator[tuple[int, str]]:
-    """torchvision's number and our name of every layer with weights."""
+    """The number in torchvision and our name of every layer with weights."""
     number = 0
     for stage, widths in enumerate(_STAGES):
         for block in range(len(widths) - 1):

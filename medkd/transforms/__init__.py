@@ -8,4 +8,15 @@ from medkd.transforms.supervision import SupervisionLabelsd
 from medkd.transforms.tiles import LoadTiled, to_tile
 from medkd.transforms.writers import AtomicNibabelWriter
 
-__all__ = ["AtomicNibabelWriter", "CheckCased", "CheckFilesd", "LoadCased", "LoadTiled", "SupervisionLabelsd", "seed_label", "to_mask", "to_rgb", "to_tile"]
+__all__ = [
+    "AtomicNibabelWriter",
+    "CheckCased",
+    "CheckFilesd",
+    "LoadCased",
+    "LoadTiled",
+    "SupervisionLabelsd",
+    "seed_label",
+    "to_mask",
+    "to_rgb",
+    "to_tile",
+]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -24,8 +24,9 @@ class LoadTiled(Transform):
     """Load a tile, its image-level label and, where asked, its mask; x first, as MONAI's readers have it.
 
     In: ``image``, a path; optionally ``location`` (row and column of the tile's upper left pixel) and ``size`` (rows and
-    columns) where the tile is part of that image; ``label``: 0 or 1, or the path of a mask, which is positive where
-    it holds any foreground; optionally ``mask``, a path.
+    columns) where the tile is part of that image, and ``level`` where that image is a slide, or too large to decode for
+    every tile; ``label``: 0 or 1, or the path of a mask, which is positive where it holds any foreground; optionally
+    ``mask``, the path of a mask of the same grid, or of a slide's annotation (ASAP's XML).
 
     Out: ``image`` ``[3, W, H]`` in [0, 255], ``label`` (a float scalar), ``positive`` (the same as a bool), and with
     ``masks`` also ``mask`` ``[1, W, H]`` of 0 and 1 and ``has_mask``. A negative tile needs no file for its empty mask.
@@ -46,52 +47,72 @@ class LoadTiled(Transform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """The item with its tile in memory."""
         item: dict[Hashable, Any] = dict(data)
-        path, region = str(item["image"]), (item.get("location"), item.get("size"))
-        pixels = read_tile_pixels(path, *region)
+        path = str(item["image"])
+        place = {key: item[key] for key in ("location", "size", "level") if key in item}
+        pixels = read_tile_pixels(path, **place)
         meta: dict[str, Any] = {"filename_or_obj": path}
-        if region[0] is not None:
-            meta["region"] = torch.tensor([*region[0], *region[1]])  # what batches are made of
+        if place:
+            region = [*place["location"], *place["size"], place.get("level", -1)]
+            meta["region"] = torch.tensor(region)  # what batches can hold
         item["image"] = MetaTensor(torch.tensor(pixels).permute(2, 1, 0).float(), meta=meta)
         given = item.get("label")
         source = given if isinstance(given, str) else item.pop("mask", None)
         mask = None
         if source is not None and (self.masks != "never" or isinstance(given, str)):
-            mask = read_tile_mask(source, *region)
+            mask = read_tile_mask(source, **place)
             if mask.shape != pixels.shape[:2]:
                 raise ValueError(f"{source}: expected the size of its tile {pixels.shape[:2]}, found {mask.shape}")
         item["positive"] = bool(mask.any()) if isinstance(given, str) and mask is not None else bool(given)
         item["label"] = torch.tensor(float(item["positive"]))
         if self.masks != "never":
-            item |= self._with_mask(path, mask, item["positive"], pixels.shape[:2])
+            item.update(self._with_mask(path, mask, item["positive"], pixels.shape[:2]))
         return item
 
     def _with_mask(
         self, path: str, mask: NDArray[np.uint8] | None, positive: bool, shape: tuple[int, ...]
-    ) -> dict[str, Any]:
+    ) -> dict[Hashable, Any]:
         if mask is None and positive and self.masks == "always":
             raise ValueError(f"{path}: expected a mask of this positive tile, found none")
-        known = mask if mask is not None and positive else np.zeros(shape, np.uint8)
+        known = mask if mask is not None else np.zeros(shape, np.uint8)
         return {"mask": torch.tensor(known).T[None].float(), "has_mask": mask is not None or not positive}
 
 
-def read_tile_pixels(path: str, location: Any = None, size: Any = None) -> NDArray[np.uint8]:
-    """A tile in RGB, ``[H, W, 3]``, of an image file or of a slide.
+def read_tile_pixels(
+    path: str, location: Sequence[int] | None = None, size: Sequence[int] | None = None, level: int | None = None
+) -> NDArray[np.uint8]:
+    """A tile in RGB, ``[H, W, 3]``.
 
     Args:
-        path: the file.
-        location: row and column of the upper left pixel; ``None`` for the whole file.
-        size: rows and columns.
+        path: an image file, or a slide.
+        location: row and column of the upper left pixel, at level 0; ``None`` for the whole file.
+        size: rows and columns of the tile.
+        level: of a slide; ``None`` for an image that is decoded whole.
 
     Raises:
         ValueError: if the region is not inside the image.
         OSError: if the file cannot be decoded.
     """
-    return _cut(path, _decoded(path), location, size)
+    if level is None or location is None or size is None:
+        return _cut(path, _decoded(path), location, size)
+    from medkd.slides.reading import read_tile  # needs the extra "slides"
+
+    return read_tile(path, location, size, level=level)
 
 
-def read_tile_mask(path: str, location: Any = None, size: Any = None) -> NDArray[np.uint8]:
-    """A tile's mask of 0 and 1, ``[H, W]``; arguments and errors as those of ``read_tile_pixels``."""
-    return _cut(path, _decoded_mask(path), location, size)
+def read_tile_mask(
+    path: str, location: Sequence[int] | None = None, size: Sequence[int] | None = None, level: int | None = None
+) -> NDArray[np.uint8]:
+    """A tile's mask of 0 and 1, ``[H, W]``; arguments and errors as those of ``read_tile_pixels``.
+
+    Of a slide's annotation (XML) the level must be 0.
+    """
+    if level is None or location is None or size is None:
+        return _cut(path, _decoded_mask(path), location, size)
+    if path.endswith(".xml"):
+        from medkd.slides.annotations import rasterise
+
+        return rasterise(path, location, size)
+    return (read_tile_pixels(path, location, size, level)[..., 0] > 127).astype(np.uint8)  # JPEG blurs black and white
 
 
 def to_tile(image: Image.Image) -> Image.Image:
@@ -113,8 +134,10 @@ def _decoded_mask(path: str) -> NDArray[np.uint8]:
     return np.asarray(read_frame(path, to_mask))
 
 
-def _cut(path: str, image: NDArray[np.uint8], location: Any, size: Any) -> NDArray[np.uint8]:
-    if location is None:
+def _cut(
+    path: str, image: NDArray[np.uint8], location: Sequence[int] | None, size: Sequence[int] | None
+) -> NDArray[np.uint8]:
+    if location is None or size is None:
         return image
     (top, left), (height, width) = location, size
     tile = image[top : top + height, left : left + width]

@@ -142,7 +142,7 @@ def test_patients_are_never_divided_and_shares_are_of_images():
         share = sum(patients.count(name) for name, section in split.items() if section == "test") / len(patients)
         assert 0.05 <= share <= 0.5
         assert set(split.values()) == {"training", "validation", "test"}
-    with pytest.raises(ValueError, match="leave patients for training, got .* of 1 patients"):
+    with pytest.raises(ValueError, match=r"leave patients for training, got .* of 1 patients"):
         split_patients(["a"], {"test": 0.5}, 0)
 
 
@@ -235,4 +235,12 @@ def test_real_glas(shared, tmp_path):
     whole = prepare_glas(shared / "data" / "glas", tmp_path / "whole", task="malignancy")
     assert sum(counts["images"] for counts in whole.values()) == 165
     with (tmp_path / "data" / "datalist.json").open() as file:
-        assert set(json.load(file)["training"][0]) == {"image", "mask", "patient", "region", "location", "size", "label"}
+        assert set(json.load(file)["training"][0]) == {
+            "image",
+            "mask",
+            "patient",
+            "region",
+            "location",
+            "size",
+            "label",
+        }

@@ -1,6 +1,5 @@
 """Polyp-PVT against recorded outputs of the official code, through its official checkpoints."""
 
-
 import numpy as np
 import pytest
 import torch
@@ -41,7 +40,9 @@ def test_an_unknown_backbone_is_refused():
 
 
 def test_a_backbone_alone_is_loaded_without_its_classifier(saved):
-    weights = {key.removeprefix("backbone."): v for key, v in official("polyp_pvt_b0").items() if key.startswith("backbone.")}
+    weights = {
+        key.removeprefix("backbone."): v for key, v in official("polyp_pvt_b0").items() if key.startswith("backbone.")
+    }
     network = PolypPVT(
         "b0", pretrained=str(saved(weights | {"head.weight": torch.zeros(9, 256), "head.bias": torch.zeros(9)}))
     )
@@ -105,13 +106,17 @@ def test_a_file_is_no_source_of_weights_for_a_resnet(tmp_path):
 
 
 def test_a_backbone_is_made_from_its_file_alone(saved):
-    weights = {key.removeprefix("backbone."): v for key, v in official("polyp_pvt_b0").items() if key.startswith("backbone.")}
+    weights = {
+        key.removeprefix("backbone."): v for key, v in official("polyp_pvt_b0").items() if key.startswith("backbone.")
+    }
     found, expected = load_pvt_v2(saved(weights)), PolypPVT("b0").backbone
     load_pvt_v2(saved(weights), expected)
     assert all(torch.equal(value, expected.state_dict()[key]) for key, value in found.state_dict().items())
 
 
 def test_weights_of_no_known_backbone_are_refused(saved):
-    weights = {key.removeprefix("backbone."): v for key, v in official("polyp_pvt_b0").items() if "block3.1." not in key}
+    weights = {
+        key.removeprefix("backbone."): v for key, v in official("polyp_pvt_b0").items() if "block3.1." not in key
+    }
     with pytest.raises(ValueError, match=r"expected the weights of a PVTv2 b0 to b5, found .* depths \[2, 2, 1, 2\]"):
         load_pvt_v2(saved(weights))

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from medkd.slides import make_slide, write_annotation
 from medkd.transforms import LoadTiled, to_tile
 
 
@@ -26,7 +28,7 @@ def test_a_region_lies_where_it_should_and_x_comes_first(files):
     assert found["mask"].shape == (1, 24, 16)
     assert found["mask"][0, :2, :6].all()
     assert found["mask"].sum() == 2 * 6
-    assert found["image"].meta["region"].tolist() == [4, 8, 16, 24]
+    assert found["image"].meta["region"].tolist() == [4, 8, 16, 24, -1]
 
 
 def test_pixel_labels_are_not_read_unless_asked_for(files):
@@ -81,3 +83,18 @@ def test_what_is_transparent_is_glass():
     assert np.asarray(to_tile(picture)).tolist() == [[[200, 100, 150], [255, 255, 255]]]
     grey = Image.new("L", (1, 1), 7)
     assert to_tile(grey).getpixel((0, 0)) == (7, 7, 7)
+
+
+def test_a_tile_of_a_slide_and_its_annotation(tmp_path):
+    made = make_slide(tmp_path / "slide.tif", (600, 700))
+    corners = np.array([(100, 50), (300, 50), (300, 250), (100, 250)])  # x and y
+    write_annotation(tmp_path / "slide.xml", {"Tumor": corners})
+    place = {"location": [20, 60], "size": [96, 128], "level": 0}
+    item = {"image": str(tmp_path / "slide.tif"), "mask": str(tmp_path / "slide.xml"), "label": 1, **place}
+    found = LoadTiled(masks="always")(item)
+    whole = LoadTiled()({"image": str(tmp_path / "slide.tif"), "location": [0, 0], "size": [600, 700], "level": 0})
+    assert torch.equal(found["image"].as_tensor(), whole["image"].as_tensor()[:, 60:188, 20:116])
+    assert found["mask"][0, 40:, 30:].all()
+    assert found["mask"].sum() == (128 - 40) * (96 - 30)
+    assert found["image"].meta["region"].tolist() == [20, 60, 96, 128, 0]
+    assert made.size == (600, 700)
