@@ -6,11 +6,10 @@ gradient of the same losses flows through it, and they are computed in a loop ov
     python benchmarks/ikdmil_step.py [--rounds 8] [--size 256] [--batch 4]
 """
 
-import argparse
 import sys
 
 import torch
-from measure import Step, peak_memory, ratio
+from measure import Step, compare_steps
 from torch import Tensor
 
 from medkd.losses import FusionDistillationLoss
@@ -18,7 +17,6 @@ from medkd.losses.mil import cross_entropy, easy_pixel_weights, soft_dice
 from medkd.networks import SideOutputVGG
 
 WCE_WEIGHT = 2.0
-MEMORY_STEPS = 3
 
 
 def networks() -> tuple[SideOutputVGG, SideOutputVGG, torch.optim.Optimizer]:
@@ -33,7 +31,8 @@ def data(size: int, batch: int) -> dict[str, Tensor]:
     return {"image": image, "label": (torch.arange(batch) % 2).float()}
 
 
-def ours(batch: dict[str, Tensor]) -> Step:
+def ours(size: int, batch_size: int) -> Step:
+    batch = data(size, batch_size)
     teacher, student, optimizer = networks()
     loss = FusionDistillationLoss(wce_weight=WCE_WEIGHT)
 
@@ -47,8 +46,9 @@ def ours(batch: dict[str, Tensor]) -> Step:
     return step
 
 
-def released(batch: dict[str, Tensor]) -> Step:
+def released(size: int, batch_size: int) -> Step:
     """The same losses, written out image by image, because ours detaches the teacher."""
+    batch = data(size, batch_size)
     teacher, student, optimizer = networks()
 
     def step() -> None:
@@ -70,29 +70,5 @@ def released(batch: dict[str, Tensor]) -> Step:
     return step
 
 
-def train(make: str, size: int, batch: int) -> None:
-    """A few steps, for their peak memory."""
-    step = {"ours": ours, "released": released}[make](data(size, batch))
-    for _ in range(MEMORY_STEPS):
-        step()
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=8)
-    parser.add_argument("--size", type=int, default=256)
-    parser.add_argument("--batch", type=int, default=4)
-    options = parser.parse_args()
-    size, batch = options.size, options.batch
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {batch} images of {size}²")
-    one, two, faster = ratio(ours(data(size, batch)), released(data(size, batch)), options.rounds)
-    print(f"ours {one:.2f} s, released {two:.2f} s, time ratio {faster:.3f} (limit 0.7)")
-    memories = [peak_memory(train, make, size, batch) / 2**10 for make in ("ours", "released")]
-    print(
-        f"ours {memories[0]:.0f} MiB, released {memories[1]:.0f} MiB, peak memory ratio {memories[0] / memories[1]:.3f}"
-    )
-    return int(faster > 0.7)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(compare_steps(str(__doc__).splitlines()[0], ours, released, size=256, batch=4, time_limit=0.7))

@@ -1,5 +1,6 @@
 """Two ways of doing the same, compared in one run: times step by step in turns, peak memory in processes of their own."""
 
+import argparse
 import multiprocessing
 import statistics
 import time
@@ -9,6 +10,7 @@ from typing import Any
 
 Step = Callable[[], Any]
 WARM_UP = 3  # rounds that are not counted
+MEMORY_STEPS = 3
 
 
 def in_turns(steps: Sequence[Step], rounds: int) -> list[list[float]]:
@@ -42,6 +44,44 @@ def peak_memory(work: Callable[..., Any], *arguments: Any) -> int:
     value: int = queue.get()
     process.join()
     return value
+
+
+def compare_steps(
+    explanation: str,
+    ours: Callable[[int, int], Step],
+    released: Callable[[int, int], Step],
+    *,
+    size: int,
+    batch: int,
+    time_limit: float,
+    memory_limit: float = 1.0,
+) -> int:
+    """The command of a benchmark of two training steps, functions of a module that make one for ``size`` and ``batch``.
+
+    Returns:
+        The exit status: 1 if a ratio (ours to released) is above its limit.
+    """
+    import torch
+
+    parser = argparse.ArgumentParser(description=explanation)
+    for name, value in (("rounds", 8), ("size", size), ("batch", batch)):
+        parser.add_argument(f"--{name}", type=int, default=value)
+    options = parser.parse_args()
+    shape = (options.size, options.batch)
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {options.batch} images of {options.size}²")
+    one, two, faster = ratio(ours(*shape), released(*shape), options.rounds)
+    print(f"ours {one:.2f} s, released {two:.2f} s, time ratio {faster:.3f} (limit {time_limit})")
+    memories = [peak_memory(_few_steps, make, *shape) / 2**10 for make in (ours, released)]
+    smaller = memories[0] / memories[1]
+    print(f"ours {memories[0]:.0f} MiB, released {memories[1]:.0f} MiB, peak memory ratio {smaller:.3f}", end=" ")
+    print(f"(limit {memory_limit})")
+    return int(faster > time_limit or smaller > memory_limit)
+
+
+def _few_steps(make: Callable[[int, int], Step], size: int, batch: int) -> None:
+    step = make(size, batch)
+    for _ in range(MEMORY_STEPS):
+        step()
 
 
 def _measured(queue: Any, work: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
