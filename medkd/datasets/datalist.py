@@ -1,9 +1,9 @@
 """Datalists: ``{"training": […], "validation": […], "test": […]}`` of ``{"image", "label", …}``, paths relative to it.
 
-A ``label`` is the path of a mask, or 0 or 1: whether the image holds the structure; then ``mask`` may be the path of its
-mask, for scoring, and ``location`` and ``size`` the image's region that is meant. An item may also have ``weak_label`` (a sparse label of the same image), ``supervision`` (``"strong"``, ``"weak"`` or
-``"none"``) and ``patient`` (an identifier that must not occur in two sections). The optional ``"labels"`` of the
-datalist maps class numbers to names.
+A ``label`` is the path of a mask, or 0 or 1: whether the image holds the structure. Then ``mask`` may be the path of
+its mask, for scoring, and ``location`` and ``size`` the region that is meant. An item may also have ``weak_label`` (a
+sparse label of the same image), ``supervision`` (``"strong"``, ``"weak"`` or ``"none"``) and ``patient`` (an identifier
+that must not occur in two sections). The optional ``"labels"`` of the datalist maps class numbers to names.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ def summary(items: Sequence[Item]) -> dict[str, int]:
     """How many images, patients and strong (or, with image-level labels, positive) images there are."""
     patients = {str(item.get("patient", item["image"])) for item in items}
     if _image_level(items):
-        return {"images": len(items), "patients": len(patients), "positive": sum(item["label"] for item in items)}
+        return {"images": len(items), "patients": len(patients), "positive": sum(i.get("label") == 1 for i in items)}
     strong = sum(item.get("supervision", "strong") == "strong" for item in items)
     return {"images": len(items), "patients": len(patients), "strong": strong}
 

@@ -93,14 +93,17 @@ def write_tiles_datalist(
 
 def tile_problems(item: Item, sizes: Counter[tuple[int, int]] | None = None) -> Iterator[str]:
     """What is wrong with a tile and its mask; ``sizes`` counts the sizes of sound tiles."""
-    path: str = item["image"]
+    path, label = str(item["image"]), item.get("label")
+    if not isinstance(label, str) and label not in (0, 1):
+        yield f"{path}: expected the label 0 or 1, found {'none' if label is None else label}"
+    annotation = label if isinstance(label, str) else item.get("mask")
     place = {key: item[key] for key in ("location", "size", "level") if key in item}
     try:
         pixels = read_tile_pixels(path, **place)
         if sizes is not None:
             sizes[(pixels.shape[0], pixels.shape[1])] += 1
-        path = str(item.get("mask", path))
-        mask = read_tile_mask(path, **place) if "mask" in item else None
+        path = annotation or path
+        mask = read_tile_mask(annotation, **place) if annotation else None
     except Exception as error:  # noqa: BLE001 - whatever the decoder raises, the file cannot be read
         yield f"{path}: cannot be read ({error})"
         return
@@ -109,9 +112,9 @@ def tile_problems(item: Item, sizes: Counter[tuple[int, int]] | None = None) -> 
     if mask.shape != pixels.shape[:2]:
         yield f"{path}: expected the size of its tile {pixels.shape[:2]}, found {mask.shape}"
     hardly_any = item.get("tumour_fraction", 0) > 0  # test tiles keep their label where the tumour is too small for it
-    if bool(mask.any()) != bool(item["label"]) and not hardly_any:
-        expected, found = ("foreground", "an empty mask") if item["label"] else ("an empty mask", "foreground")
-        yield f"{path}: expected {expected}, as its tile's label is {item['label']}, found {found}"
+    if label in (0, 1) and bool(mask.any()) != bool(label) and not hardly_any:
+        expected, found = ("foreground", "an empty mask") if label else ("an empty mask", "foreground")
+        yield f"{path}: expected {expected}, as its tile's label is {label}, found {found}"
 
 
 def split_patients(patients: Sequence[str], shares: Mapping[str, float], seed: int) -> dict[str, str]:

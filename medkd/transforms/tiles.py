@@ -28,8 +28,8 @@ class LoadTiled(Transform):
     every tile; ``label``: 0 or 1, or the path of a mask, which is positive where it holds any foreground; optionally
     ``mask``, the path of a mask of the same grid, or of a slide's annotation (ASAP's XML).
 
-    Out: ``image`` ``[3, W, H]`` in [0, 255], ``label`` (a float scalar), ``positive`` (the same as a bool), and with
-    ``masks`` also ``mask`` ``[1, W, H]`` of 0 and 1 and ``has_mask``. A negative tile needs no file for its empty mask.
+    Out: ``image`` ``[3, W, H]`` in [0, 255], ``label`` (0 or 1, a float scalar), and with ``masks`` also ``mask``
+    ``[1, W, H]`` of 0 and 1 and ``has_mask``. A negative tile needs no file for its empty mask.
 
     Args:
         masks: ``"never"``: pixel labels are not even read; ``"available"``: tiles without one get an empty mask and
@@ -55,17 +55,20 @@ class LoadTiled(Transform):
             region = [*place["location"], *place["size"], place.get("level", -1)]
             meta["region"] = torch.tensor(region)  # what batches can hold
         item["image"] = MetaTensor(torch.tensor(pixels).permute(2, 1, 0).float(), meta=meta)
-        given = item.get("label")
-        source = given if isinstance(given, str) else item.pop("mask", None)
+        given, annotation = item.get("label"), item.pop("mask", None)
+        if isinstance(given, str):
+            annotation = given
+        elif given not in (0, 1):
+            raise ValueError(f"{path}: expected the label 0 or 1, or the path of a mask, found {given!r}")
         mask = None
-        if source is not None and (self.masks != "never" or isinstance(given, str)):
-            mask = read_tile_mask(source, **place)
+        if annotation is not None and (self.masks != "never" or isinstance(given, str)):
+            mask = read_tile_mask(annotation, **place)
             if mask.shape != pixels.shape[:2]:
-                raise ValueError(f"{source}: expected the size of its tile {pixels.shape[:2]}, found {mask.shape}")
-        item["positive"] = bool(mask.any()) if isinstance(given, str) and mask is not None else bool(given)
-        item["label"] = torch.tensor(float(item["positive"]))
+                raise ValueError(f"{annotation}: expected the size of its tile {pixels.shape[:2]}, found {mask.shape}")
+        positive = bool(mask.any()) if isinstance(given, str) and mask is not None else bool(given)
+        item["label"] = torch.tensor(float(positive))
         if self.masks != "never":
-            item.update(self._with_mask(path, mask, item["positive"], pixels.shape[:2]))
+            item.update(self._with_mask(path, mask, positive, pixels.shape[:2]))
         return item
 
     def _with_mask(
@@ -94,8 +97,15 @@ def read_tile_pixels(
     """
     if level is None or location is None or size is None:
         return _cut(path, _decoded(path), location, size)
-    from medkd.slides.reading import read_tile  # needs the extra "slides"
+    from medkd.slides.reading import open_slide, read_tile  # needs the extra "slides"
 
+    slide = open_slide(path)
+    if not 0 <= level < len(slide.downsamples):
+        raise ValueError(f"{path}: expected a level below {len(slide.downsamples)}, got {level}")
+    # Beyond the border a slide is white: nobody would notice a wrong place.
+    extent = [place + length * slide.downsamples[level] for place, length in zip(location, size, strict=True)]
+    if min(location) < 0 or any(end > side for end, side in zip(extent, slide.size, strict=True)):
+        raise _outside(path, slide.size, location, size)
     return read_tile(path, location, size, level=level)
 
 
@@ -104,11 +114,13 @@ def read_tile_mask(
 ) -> NDArray[np.uint8]:
     """A tile's mask of 0 and 1, ``[H, W]``; arguments and errors as those of ``read_tile_pixels``.
 
-    Of a slide's annotation (XML) the level must be 0.
+    Beside a slide's annotation (XML) the level must be 0.
     """
     if level is None or location is None or size is None:
         return _cut(path, _decoded_mask(path), location, size)
     if path.endswith(".xml"):
+        if level != 0:
+            raise ValueError(f"{path}: expected a tile of level 0 beside an annotation, got one of level {level}")
         from medkd.slides.annotations import rasterise
 
         return rasterise(path, location, size)
@@ -142,7 +154,10 @@ def _cut(
     (top, left), (height, width) = location, size
     tile = image[top : top + height, left : left + width]
     if min(top, left) < 0 or tile.shape[:2] != (height, width):
-        raise ValueError(
-            f"{path}: expected a region inside its {image.shape[:2]} pixels, got {height} × {width} at ({top}, {left})"
-        )
+        raise _outside(path, image.shape, location, size)
     return tile
+
+
+def _outside(path: str, shape: Sequence[int], location: Sequence[int], size: Sequence[int]) -> ValueError:
+    place = f"{size[0]} × {size[1]} at ({location[0]}, {location[1]})"
+    return ValueError(f"{path}: expected a region inside its {tuple(shape[:2])} pixels, got {place}")

@@ -35,7 +35,6 @@ def test_pixel_labels_are_not_read_unless_asked_for(files):
     image, _ = files
     found = LoadTiled()({"image": image, "mask": "nowhere.png", "label": 1})
     assert float(found["label"]) == 1
-    assert found["positive"] is True
     assert not {"mask", "has_mask"} & set(found)
 
 
@@ -43,7 +42,6 @@ def test_pixel_labels_are_not_read_unless_asked_for(files):
 def test_a_mask_as_label_is_positive_where_it_holds_anything(files, region, positive):
     image, mask = files
     found = LoadTiled()({"image": image, "label": mask, **region})
-    assert found["positive"] is positive
     assert float(found["label"]) == positive
 
 
@@ -72,6 +70,14 @@ def test_a_region_outside_is_refused(files):
         LoadTiled()({"image": files[0], "label": 0, "location": [30, 0], "size": [16, 16]})
 
 
+@pytest.mark.parametrize(("label", "found"), [({}, "None"), ({"label": 2}, "2"), ({"label": [1]}, r"\[1\]")])
+def test_a_tile_without_a_label_is_not_a_negative_one(files, label, found):
+    with pytest.raises(
+        ValueError, match=rf"image\.png: expected the label 0 or 1, or the path of a mask, found {found}"
+    ):
+        LoadTiled()({"image": files[0], **label})
+
+
 def test_an_unknown_option_is_refused():
     with pytest.raises(ValueError, match="masks must be one of"):
         LoadTiled(masks="sometimes")
@@ -92,9 +98,37 @@ def test_a_tile_of_a_slide_and_its_annotation(tmp_path):
     place = {"location": [20, 60], "size": [96, 128], "level": 0}
     item = {"image": str(tmp_path / "slide.tif"), "mask": str(tmp_path / "slide.xml"), "label": 1, **place}
     found = LoadTiled(masks="always")(item)
-    whole = LoadTiled()({"image": str(tmp_path / "slide.tif"), "location": [0, 0], "size": [600, 700], "level": 0})
+    whole = LoadTiled()({"image": item["image"], "label": 1, "location": [0, 0], "size": [600, 700], "level": 0})
     assert torch.equal(found["image"].as_tensor(), whole["image"].as_tensor()[:, 60:188, 20:116])
     assert found["mask"][0, 40:, 30:].all()
     assert found["mask"].sum() == (128 - 40) * (96 - 30)
     assert found["image"].meta["region"].tolist() == [20, 60, 96, 128, 0]
     assert made.size == (600, 700)
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        (
+            {"location": [1360, 0], "size": [64, 64], "level": 0},
+            r"inside its \(1400, 1500\) pixels, got 64 × 64 at \(1360, 0\)",
+        ),
+        ({"location": [-1, 0], "size": [64, 64], "level": 0}, "inside its"),
+        ({"location": [1360, 0], "size": [32, 32], "level": 1}, "inside its"),
+        ({"location": [0, 0], "size": [64, 64], "level": 9}, "expected a level below 2, got 9"),
+    ],
+)
+def test_a_region_outside_a_slide_is_refused(tmp_path, place, message):
+    make_slide(tmp_path / "slide.tif", (1400, 1500))
+    with pytest.raises(ValueError, match=message):
+        LoadTiled()({"image": str(tmp_path / "slide.tif"), "label": 1, **place})
+
+
+def test_an_annotation_speaks_of_level_0(tmp_path):
+    make_slide(tmp_path / "slide.tif", (1400, 1500))
+    write_annotation(tmp_path / "slide.xml", {"Tumor": np.array([(10, 10), (90, 10), (90, 90)])})
+    item = {"image": str(tmp_path / "slide.tif"), "mask": str(tmp_path / "slide.xml"), "label": 1}
+    with pytest.raises(
+        ValueError, match=r"slide\.xml: expected a tile of level 0 beside an annotation, got one of level 1"
+    ):
+        LoadTiled(masks="always")(item | {"location": [0, 0], "size": [64, 64], "level": 1})
