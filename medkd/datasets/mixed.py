@@ -47,7 +47,12 @@ class MixedSupervisionDataset(CacheDataset):
         """For each image whether it is of the first group (strong, or positive)."""
         if self.group_key is None:
             return [True] * len(self)
-        return [bool(self._cached(index)[self.group_key]) for index in range(len(self))]
+        return [self._of_first_group(index, self.group_key) for index in range(len(self))]
+
+    def _of_first_group(self, index: int, key: str) -> bool:
+        """Told by the datalist, where it is; loading all tiles of a slide to learn their labels would take hours."""
+        told = self.data[index].get(key)
+        return bool(told if told in (0, 1) else self._cached(index)[key])
 
     def __getitem__(self, draw: Any) -> Any:
         """The item of a ``Draw``, or of an index (with whatever state the transforms are in)."""

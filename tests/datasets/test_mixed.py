@@ -33,6 +33,15 @@ def test_one_strong_image_and_a_batch_of_eight():
     assert [sum(i == 0 for i in batch) for batch in indices(batches)] == [4] * 2
 
 
+def test_groups_that_the_datalist_tells_are_known_without_loading():
+    def load(path):
+        raise AssertionError(f"{path} was loaded")
+
+    data = [{"image": "slide.svs", "label": int(number % 3 == 0)} for number in range(6)]
+    made = MixedSupervisionDataset(data, [Lambdad("image", load)], group_key="label", cache_rate=0.0, progress=False)
+    assert [sum(i in (0, 3) for i in batch) for batch in indices(MixedBatchSampler(made, batch_size=4))] == [2, 2]
+
+
 @pytest.mark.parametrize("fraction", [0.0, 0.25, 0.5, 1.0])
 def test_an_epoch_is_as_long_whatever_the_share_of_strong_images(fraction):
     assert len(MixedBatchSampler(make(2, 12), batch_size=4, strong_fraction=fraction)) == 4
