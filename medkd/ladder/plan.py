@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ class Ladder:
         rungs: for each rung, in order, its overrides of ``train.yaml``.
         claims: for a rung, the rungs it is said to beat.
         branch: the branch of the network that is compared; the one that is deployed.
-        scores: the columns that are compared, the most important first; larger is better, NaN where it does not apply.
+        scores: the columns that are compared and their titles, the most important first; larger is better, NaN where a
+            score does not apply.
         table: the file of scores that every evaluation leaves in ``eval/``.
         unit: the column of units that are compared in pairs.
         units: what they are, for titles.
@@ -32,7 +33,7 @@ class Ladder:
     rungs: Mapping[str, Mapping[str, Any]]
     claims: Mapping[str, Sequence[str]]
     branch: str = "student"
-    scores: Sequence[str] = ("dice",)
+    scores: Mapping[str, str] = field(default_factory=lambda: {"dice": "Dice"})
     table: str = "cases.csv"
     unit: str = "patient"
     units: str = "patients"

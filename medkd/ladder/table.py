@@ -48,7 +48,8 @@ def cell_dir(root: Path, rung: str, seed: int) -> Path:
 def collect(ladder: Ladder, root: Path, seeds: Sequence[int]) -> pd.DataFrame:
     """One row per rung, seed and patient (or other unit): each score's mean over the patient's cases and classes.
 
-    Where there are several test sets, the column ``dataset`` names them. The cases of one patient (end-diastole and end-systole, say) are not independent: the patient is the unit.
+    Where there are several test sets, the column ``dataset`` names them. The cases of one patient (end-diastole and
+    end-systole, say) are not independent: the patient is the unit. The zero line, if there is one, is a rung too.
     """
     parts = []
     for seed in seeds:
@@ -121,7 +122,7 @@ def _render(ladder: Ladder, scores: pd.DataFrame, which: str, score: str) -> str
     table = table[table["score"] == score]
     patients, seeds = table["patients"].iloc[0], table["seeds"].iloc[0]
     lines = [
-        f"{title(score)} of the {ladder.branch}, {patients} test {ladder.units}{which}, {seeds} seed(s)",
+        f"{ladder.scores[score]} of the {ladder.branch}, {patients} test {ladder.units}{which}, {seeds} seed(s)",
         "",
         f"| rung | mean ± SD over {ladder.units} | SD over seeds | difference to the rung before [95 % CI] |",
         "|---|---|---|---|",
@@ -141,12 +142,6 @@ def _render(ladder: Ladder, scores: pd.DataFrame, which: str, score: str) -> str
         lines += ["", "| claim | difference [95 % CI] | verdict |", "|---|---|---|"]
         lines += [f"| {c.rung} − {c.against} | {_signed(c.difference, c.low, c.high)} | {c.verdict} |" for c in claims]
     return "\n".join(lines)
-
-
-def title(score: str) -> str:
-    """A score's name as readers know it."""
-    known = {"iou": "IoU", "pxap": "PxAP", "f1": "F1 of positives", "background_f1": "Background F1 of negatives"}
-    return known.get(score, score.capitalize())
 
 
 def write_tables(ladder: Ladder, scores: pd.DataFrame, root: Path) -> list[Path]:
@@ -176,7 +171,7 @@ def save_plot(ladder: Ladder, scores: pd.DataFrame, path: Path) -> None:
             axis.plot(np.full(len(values), place), values, ".", color="0.75", zorder=1)
             axis.errorbar(place, values.mean(), yerr=half, fmt="o", color="#0072b2", capsize=4, zorder=2)
         axis.set_xticks(range(len(names)), [name.replace("_", "\n") for name in names])
-        axis.set_ylabel(f"{title(score)} of the {ladder.branch}")
+        axis.set_ylabel(f"{ladder.scores[score]} of the {ladder.branch}")
         axis.set_title(f"mean with 95 % confidence interval; grey: {ladder.units}", fontsize=9)
         axis.grid(axis="y", alpha=0.3)
     with atomic_path(path) as partial:

@@ -13,7 +13,7 @@ def test_all_rungs_in_order_with_their_overrides(fake_bundle):
     assert ladder.rungs["high"] == {"gain": 0.7}
     assert ladder.rungs["middle"] == {}
     assert ladder.claims == {"high": ["low", "broken"], "broken": ["low"]}
-    assert (ladder.branch, ladder.scores) == ("student", ("dice",))
+    assert (ladder.branch, ladder.scores) == ("student", {"dice": "Dice"})
     assert ladder.bundle == fake_bundle.resolve()
 
 

@@ -154,3 +154,44 @@ def test_the_test_set_of_a_case_is_kept(tmp_path):
 def test_titles_name_what_is_tested():
     made = Ladder(Path("bundle"), {"low": {}}, {}, units="images")
     assert "4 test images, 1 seed(s)" in render(made, table(low=[LOW]))
+
+
+REGIONS = Ladder(
+    Path("bundle"),
+    {"student": {}},
+    {"student": ["everything"]},
+    scores={"iou": "IoU", "background": "Background F1"},
+    table="regions.csv",
+    unit="region",
+    units="slides",
+    zero_line="everything",
+)
+
+
+@pytest.fixture
+def regions(tmp_path):
+    """Two regions, the student and a trivial map beside it; the second region has no background to score."""
+    folder = cell_dir(tmp_path, "student", 0) / "eval"
+    folder.mkdir(parents=True)
+    lines = ["region,branch,iou,background", "a,student,0.5,0.9", "b,student,0.75,"]
+    lines += ["a,everything,0.25,0.0", "b,everything,0.5,", "a,teacher,0.1,0.1"]
+    (folder / "regions.csv").write_text("\n".join(lines))
+    return collect(REGIONS, tmp_path, [0])
+
+
+def test_the_zero_line_is_the_first_rung_of_every_table(regions):
+    text = render(REGIONS, regions)
+    assert "| everything | 0.375 ± 0.177 |  |  |\n| student | 0.625 ± 0.177 |  | +0.250 [+0.250, +0.250] |" in text
+    assert "| student − everything | +0.250 [+0.250, +0.250] | better |" in text
+
+
+def test_a_unit_without_a_score_is_left_out_of_that_score_alone(regions):
+    text = render(REGIONS, regions)
+    assert "IoU of the student, 2 test slides, 1 seed(s)" in text
+    assert "Background F1 of the student, 1 test slides, 1 seed(s)" in text
+    assert "| student − everything | +0.900 [-inf, +inf] | undecided |" in text
+
+
+def test_the_plot_shows_the_zero_line_and_skips_what_is_missing(regions, tmp_path):
+    assert (tmp_path / "ladder.png") in write_tables(REGIONS, regions, tmp_path)
+    assert np.ptp(imread(tmp_path / "ladder.png")[..., :3]) > 0.5
