@@ -17,7 +17,7 @@ TEACHERS = {"gm": "medkd.losses.GeneralizedMeanLoss", "dice": "medkd.losses.BagD
 BUDGETS = {
     "cpu": [
         *("image_size=[48,48]", "num_workers=0", "learning_rate=1e-3", "epoch_length=50", "val_interval=2"),
-        *("teacher_epochs=6", "max_epochs=10", "switch_epochs=[4,8]"),
+        *("teacher_epochs=6", "max_epochs=6", "switch_epochs=[2,4]", "threshold=0.2"),
     ],
     "gpu": [
         *("image_size=[256,256]", "num_workers=8", "learning_rate=5e-5", "val_interval=5"),
