@@ -1,0 +1,58 @@
+"""From annotated slides to a scored student, without a tile image being written."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from medkd.datasets.camelyon16 import prepare_camelyon16
+from medkd.slides import make_slide, write_annotation
+
+BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "ikdmil_histology_segmentation"
+SLIDES = ["training/normal/normal_001", "training/normal/normal_002", "training/tumor/tumor_001"]
+SLIDES += ["training/tumor/tumor_002", "testing/images/test_001"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Five slides of 500 × 600; those with tumour have a ring of it."""
+    folder = tmp_path_factory.mktemp("camelyon16")
+    for name in SLIDES:
+        made = make_slide(folder / "slides" / f"{name}.tif", (500, 600))
+        if "normal" not in name:
+            annotation = folder / "annotations" / f"{Path(name).name}.xml"
+            annotation.parent.mkdir(exist_ok=True)
+            write_annotation(annotation, {"_0": made.polygons()["Tumor"], "_2": made.polygons()["Exclusion"]})
+    options = {"tile_size": 64, "validation": 0.5, "positive_fraction": 0.5, "tiles_per_slide": 6}
+    prepare_camelyon16(folder / "slides", folder / "annotations", folder / "data", **options)
+    return folder / "data"
+
+
+def run(configs, data, root, **settings):
+    files = str([str(BUNDLE / "configs" / name) for name in configs])
+    settings = {"bundle_root": root, "dataset_dir": data, "image_size": [32, 32], "num_workers": 0, **settings}
+    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", files]
+    command += [part for key, value in settings.items() for part in (f"--{key}", str(value))]
+    done = subprocess.run(
+        command, cwd=BUNDLE, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+
+
+def test_a_student_is_trained_and_scored_on_places_in_slides(data, tmp_path):
+    quick = {"teacher_epochs": 1, "max_epochs": 2, "epoch_length": 2, "batch_size": 4, "val_interval": 1}
+    run(["train.yaml"], data, tmp_path, switch_epochs=[1], progress="false", **quick)
+    assert torch.load(tmp_path / "models" / "model.pt", weights_only=True)["model"]
+    run(["train.yaml", "evaluate.yaml"], data, tmp_path)
+    cases = pd.read_csv(tmp_path / "eval" / "cases.csv")
+    student = cases[cases["branch"] == "student"]
+    assert student["case"].str.contains("test_001").all()
+    assert student["location"].nunique() == len(student) > 6
+    assert student.loc[student["positive"] == 1, "f1"].notna().all()
+    assert student.loc[student["positive"] == 0, "background_f1"].notna().all()
+    assert pd.read_csv(tmp_path / "eval" / "regions.csv")["pxap"].between(0, 1).all()
+    assert sorted(path.name for path in data.iterdir()) == ["datalist.json"]
