@@ -13,7 +13,7 @@ from typing import Any
 
 from medkd.files import atomic_path
 
-__all__ = ["check_command_line", "is_true", "run_name", "unknown_keys"]
+__all__ = ["check_command_line", "existing", "is_true", "run_name", "unknown_keys"]
 
 # Arguments of `monai.bundle run` itself; everything else that starts with -- overrides the configuration.
 _RUN_ARGUMENTS = {
@@ -38,6 +38,11 @@ def run_name(state_dir: str, *, prefix: str, resume: bool = False) -> str:
         with atomic_path(kept) as partial:
             partial.write_text(name + "\n", encoding="utf-8")
     return name
+
+
+def existing(path: str) -> str | None:
+    """The path, if there is a file."""
+    return path if Path(path).is_file() else None
 
 
 def is_true(value: Any) -> bool:

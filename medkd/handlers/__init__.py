@@ -1,6 +1,6 @@
 """Ignite handlers, one per file (``tracking`` is imported by itself, because MLflow is slow to import)."""
 
-from medkd.handlers.best_model import BestModel, ModelLoader
+from medkd.handlers.best_model import BestModel, FinalModel, ModelLoader
 from medkd.handlers.epoch_seed import EpochSeed
 from medkd.handlers.gradient_clipping import GradientClipping
 from medkd.handlers.loss_terms import LossTerms
@@ -13,6 +13,7 @@ from medkd.handlers.training_state import TrainingState
 __all__ = [
     "BestModel",
     "EpochSeed",
+    "FinalModel",
     "GradientClipping",
     "LossTerms",
     "ModelLoader",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from torch import nn
 from medkd.files import atomic_path
 from medkd.networks.checkpoints import load_model
 
-__all__ = ["BestModel", "ModelLoader"]
+__all__ = ["BestModel", "FinalModel", "ModelLoader"]
+
+_logger = logging.getLogger(__name__)
 
 
 class BestModel:
@@ -36,11 +39,38 @@ class BestModel:
 
     def __call__(self, engine: Any) -> None:
         """Save, if this epoch is the best; only the first process writes."""
-        if getattr(engine.state, "rank", 0) > 0 or engine.state.best_metric_epoch != engine.state.epoch:
-            return
-        network = getattr(self.network, "module", self.network)
-        with atomic_path(self.path) as partial:
-            torch.save({"model": network.state_dict()}, partial)
+        if getattr(engine.state, "rank", 0) == 0 and engine.state.best_metric_epoch == engine.state.epoch:
+            _save(self.path, self.network)
+
+
+class FinalModel:
+    """Write the network as it is when a training ends of which no epoch was validated: there is no best one.
+
+    Args:
+        path: the file that ``BestModel`` writes otherwise.
+        network: the student; what DDP wraps is saved.
+        evaluator: what validates it.
+    """
+
+    def __init__(self, path: str, network: nn.Module, evaluator: Any) -> None:
+        self.path = Path(path)
+        self.network = network
+        self.evaluator = evaluator
+
+    def attach(self, engine: Engine) -> None:
+        """Register with a trainer."""
+        engine.add_event_handler(Events.COMPLETED, self)
+
+    def __call__(self, engine: Any) -> None:
+        """Save, if nothing was validated; only the first process writes."""
+        if getattr(engine.state, "rank", 0) == 0 and self.evaluator.state.best_metric_epoch < 1:
+            _logger.info("No epoch was validated: the last network is kept as %s.", self.path)
+            _save(self.path, self.network)
+
+
+def _save(path: Path, network: nn.Module) -> None:
+    with atomic_path(path) as partial:
+        torch.save({"model": getattr(network, "module", network).state_dict()}, partial)
 
 
 class ModelLoader:

@@ -4,6 +4,7 @@ from medkd.transforms.cases import LoadCased
 from medkd.transforms.checks import CheckCased, CheckFilesd
 from medkd.transforms.frames import to_mask, to_rgb
 from medkd.transforms.seeds import seed_label
+from medkd.transforms.spacing import Spacingd
 from medkd.transforms.supervision import SupervisionLabelsd
 from medkd.transforms.tiles import LoadTiled, to_tile
 from medkd.transforms.writers import AtomicNibabelWriter
@@ -14,6 +15,7 @@ __all__ = [
     "CheckFilesd",
     "LoadCased",
     "LoadTiled",
+    "Spacingd",
     "SupervisionLabelsd",
     "seed_label",
     "to_mask",

@@ -125,7 +125,7 @@ def ikdmil(root: Path) -> Case:
         key_metric="val_selection",
     )
     case.train(root / "teacher", last_stage=1)
-    case.settings["teacher_path"] = root / "teacher" / "checkpoints" / "teacher.pt"
+    case.settings["teacher_path"] = root / "teacher" / "checkpoints" / "teacher" / "best.pt"
     return case
 
 

@@ -1,0 +1,7 @@
+"""A trained bundle on a MONAI Label server: checked, put in place, and the server's own environment."""
+
+from medkd.serving.checks import deployment_problems
+from medkd.serving.environment import make_label_environment
+from medkd.serving.place import Deployment, deploy, rollback
+
+__all__ = ["Deployment", "deploy", "deployment_problems", "make_label_environment", "rollback"]
