@@ -11,9 +11,10 @@ import nibabel as nib
 import numpy as np
 import torch
 from monai.bundle import ConfigParser
-from monai.transforms import Compose, SaveImaged
 from PIL import Image
 from torch import Tensor, nn
+
+from medkd.serving.inference import infer
 
 __all__ = ["trial_problems"]
 
@@ -41,27 +42,11 @@ def trial_problems(
     with tempfile.TemporaryDirectory() as folder:
         path = _example(Path(folder), picture)
         try:
-            found = torch.as_tensor(_infer(inference, network, path))
+            found, _ = infer(inference, network, path)
         except Exception as error:  # noqa: BLE001 - transforms can raise anything
             yield f"inference: expected a mask of a synthetic {'picture' if picture else 'volume'}, found {error.__cause__ or error!r}"
             return
     yield from _mask_problems(found, _PICTURE if picture else _VOLUME, labels, picture)
-
-
-@torch.no_grad()
-def _infer(inference: ConfigParser, network: nn.Module, path: Path) -> Tensor:
-    """As ``BasicInferTask`` does it: with its own keys, without ``SaveImaged``, and a leading axis of one dropped."""
-    request = {"image_path": str(path), "device": "cpu", "model": "student", "description": "", "latencies": {}}
-    item = Compose(_transforms(inference, "preprocessing"))({"image": str(path), **request})
-    item["pred"] = inference.get_parsed_content("inferer")(item["image"][None], network)[0]
-    after = [t for t in _transforms(inference, "postprocessing") if not isinstance(t, SaveImaged)]
-    pred: Tensor = Compose(after)(item)["pred"]
-    return pred[0] if pred.ndim > 3 and pred.shape[0] == 1 else pred
-
-
-def _transforms(inference: ConfigParser, key: str) -> list[Any]:
-    content: Any = inference.get_parsed_content(key)
-    return list(content.transforms if isinstance(content, Compose) else content)
 
 
 def _displayable_problems(inference: ConfigParser) -> Iterator[str]:

@@ -1,0 +1,67 @@
+"""A bundle's student on one DICOM study, without a server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from medkd.dicom import read_series, write_segmentation
+from medkd.networks.checkpoints import load_model
+from medkd.serving.checks import read_bundle
+from medkd.serving.inference import infer
+
+__all__ = ["InferenceReport", "infer_study"]
+
+
+@dataclass(frozen=True)
+class InferenceReport:
+    """What was written.
+
+    Attributes:
+        path: the DICOM segmentation.
+        slices: of the series.
+        voxels: for each label how many there are.
+    """
+
+    path: Path
+    slices: int
+    voxels: dict[str, int]
+
+
+def infer_study(bundle: str | Path, study: str | Path, output: str | Path, *, device: str = "cpu") -> InferenceReport:
+    """Segment a DICOM series by a bundle's ``inference.yaml`` and write a DICOM segmentation.
+
+    Args:
+        bundle: its folder, with ``models/model.pt``; one for volumes.
+        study: the folder of one series of the bundle's modality.
+        output: the file to write; it is complete or not there.
+        device: of the network.
+
+    Raises:
+        FileNotFoundError: if the bundle has no weights, or there is no study.
+        ValueError: for a study that is no sound series of the bundle's modality, or a bundle for pictures.
+    """
+    served = read_bundle(Path(bundle).resolve())
+    if next(iter(served.metadata["network_data_format"]["inputs"].values()))["num_channels"] == 3:
+        raise ValueError(
+            f"{bundle}: expected a bundle for volumes, found one for pictures; use `monai.bundle run` for those"
+        )
+    series = read_series(study, modality=served.modality)
+    served.inference.update({"device": device})
+    network = load_model(served.path / "models" / "model.pt", served.inference.get_parsed_content("network_def"))
+    mask, affine = infer(served.inference, network.to(device).eval(), series.path)
+    name, version = str(served.metadata.get("name", served.path.name)), str(served.metadata.get("version", ""))
+    path = write_segmentation(
+        mask.numpy().astype(np.uint8),
+        affine,
+        series,
+        output,
+        labels=served.labels,
+        codes=served.metadata.get("label_codes"),
+        algorithm=name,
+        version=version,
+    )
+    voxels = {name: int((mask == value).sum()) for name, value in served.labels.items()}
+    return InferenceReport(path, len(series.slices), voxels)

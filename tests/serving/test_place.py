@@ -1,0 +1,93 @@
+"""A bundle is put into an app whole or not at all, and taken back."""
+
+import re
+
+import pytest
+
+from medkd.cli import main
+from medkd.serving import deploy, rollback
+
+from .test_checks import _second_weights
+
+
+@pytest.fixture
+def app(tmp_path):
+    (tmp_path / "app" / "model").mkdir(parents=True)
+    (tmp_path / "app" / "main.py").touch()
+    return tmp_path / "app"
+
+
+def test_the_server_finds_the_student_and_what_retraining_needs(volume_bundle, app):
+    (volume_bundle / "checkpoints" / "teacher").mkdir(parents=True)
+    (volume_bundle / "checkpoints" / "teacher" / "best.pt").write_bytes(b"teacher")
+    (volume_bundle / "checkpoints" / "epoch=0001.pt").write_bytes(b"state")
+    found = deploy(volume_bundle, app)
+    assert found.path == app / "model" / "confkd_cardiac_mri_segmentation"
+    assert (found.path / "models" / "model.pt").read_bytes() == (volume_bundle / "models" / "model.pt").read_bytes()
+    assert (found.path / "configs" / "train.yaml").is_file()
+    assert [path.name for path in (found.path / "checkpoints").iterdir()] == ["teacher.pt"]
+    assert [path.name for path in (app / "model").glob("[!.]*")] == ["confkd_cardiac_mri_segmentation"]
+
+
+def test_versions_follow_each_other_and_can_be_taken_back(volume_bundle, app):
+    deploy(volume_bundle, app, name="heart")
+    weights = (volume_bundle / "models" / "model.pt").read_bytes()
+    (volume_bundle / "docs" / "README.md").write_text("second")
+    second = deploy(volume_bundle, app, name="heart")
+    assert second.version.name == "0002"
+    assert (second.path / "docs" / "README.md").read_text() == "second"
+    first = rollback(app, "heart")
+    assert first.version.name == "0001"
+    assert (first.path / "docs" / "README.md").read_text() != "second"
+    assert (first.path / "models" / "model.pt").read_bytes() == weights
+    with pytest.raises(FileNotFoundError, match="expected a version before 0001, found none"):
+        rollback(app, "heart")
+    assert deploy(volume_bundle, app, name="heart").version.name == "0003"
+
+
+def test_a_link_leads_to_the_bundle_itself(volume_bundle, app):
+    found = deploy(volume_bundle, app, link=True)
+    (volume_bundle / "docs" / "README.md").write_text("changed")
+    assert (found.path / "docs" / "README.md").read_text() == "changed"
+
+
+def test_a_refused_bundle_changes_nothing(volume_bundle, app):
+    deploy(volume_bundle, app)
+    _second_weights(volume_bundle)
+    before = sorted(str(path) for path in app.rglob("*"))
+    with pytest.raises(ValueError, match=r"cannot be served:\n  - .*expected model\.pt alone"):
+        deploy(volume_bundle, app)
+    assert sorted(str(path) for path in app.rglob("*")) == before
+
+
+def test_a_copy_that_fails_leaves_the_old_version(volume_bundle, app, monkeypatch):
+    found = deploy(volume_bundle, app)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("medkd.serving.place.shutil.copytree", full)
+    with pytest.raises(OSError, match="No space left"):
+        deploy(volume_bundle, app)
+    assert found.path.resolve() == found.version
+    assert [path.name for path in found.version.parent.iterdir()] == ["0001"]
+
+
+def test_what_is_no_app_or_no_deployment_is_left_alone(volume_bundle, app, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"expected a MONAI Label app with main\.py, found none"):
+        deploy(volume_bundle, tmp_path / "nowhere")
+    (app / "model" / "own").mkdir()
+    with pytest.raises(ValueError, match=r"own: expected nothing or an earlier deployment, found a folder"):
+        deploy(volume_bundle, app, name="own")
+    with pytest.raises(FileNotFoundError, match="expected a deployed bundle, found none"):
+        rollback(app, "own")
+
+
+def test_the_command_prints_how_to_start(volume_bundle, app, capsys):
+    assert main(["deploy", str(volume_bundle), str(app), "--name", "heart"]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"Serves: +\S+/model/heart -> \S+/0001", printed)
+    assert "--conf models heart --conf zoo_source ngc --conf sam2 false" in printed
+    assert """MONAI_LABEL_DICOMWEB_SEARCH_FILTER='{"Modality": "MR"}'""" in printed
+    assert main(["deploy", "heart", str(app), "--rollback"]) == 1
+    assert "expected a version before 0001" in capsys.readouterr().err
