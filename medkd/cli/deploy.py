@@ -12,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "bundle", help="the bundle's folder, with models/model.pt; with --rollback the name it was given"
     )
-    parser.add_argument("app_dir", help="folder of the MONAI Label app, with main.py")
+    parser.add_argument("app_dir", help="folder of the MONAI Label app; medkd's own is made where there is none")
     parser.add_argument("--name", default=None, help="what the server will call it (default: the folder's name)")
     parser.add_argument("--link", action="store_true", help="lead to the bundle itself instead of copying it")
     parser.add_argument("--rollback", action="store_true", help="serve the version before the present one again")

@@ -11,6 +11,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+import medkd
 from medkd.files import atomic_folder
 from medkd.serving.checks import deployment_problems, read_bundle
 
@@ -52,23 +53,20 @@ def deploy(bundle: str | Path, app_dir: str | Path, *, name: str | None = None, 
 
     Args:
         bundle: the bundle's folder, with ``models/model.pt``.
-        app_dir: the app's folder, with its ``main.py``.
+        app_dir: the app's folder, with its ``main.py``; where there is none yet, medkd's own app is made.
         name: what the server will call it; the folder's name by default.
         link: lead to the bundle itself and copy nothing; then the server's trainings write there.
 
     Raises:
-        FileNotFoundError: if there is no app.
+        FileNotFoundError: if the folder holds something else than an app.
         ValueError: with all problems of the bundle, or if something else is in its place; the app is unchanged then.
     """
     source, app = Path(bundle).resolve(), Path(app_dir).resolve()
     name = name or source.name
-    if not (app / "main.py").is_file():
-        raise FileNotFoundError(
-            f"{app}: expected a MONAI Label app with main.py, found none; `monailabel apps --download --name monaibundle --output DIR`"
-        )
     problems = deployment_problems(source, name)
     if problems:
         raise ValueError("\n".join([f"{source}: cannot be served:", *(f"  - {problem}" for problem in problems)]))
+    _make_app(app)
     place = app / "model" / name
     if place.exists() and not place.is_symlink():
         raise ValueError(
@@ -100,6 +98,17 @@ def rollback(app_dir: str | Path, name: str) -> Deployment:
         raise FileNotFoundError(f"{place}: expected a version before {present.name}, found none")
     _lead(place, earlier[-1])
     return Deployment(place, earlier[-1], read_bundle(earlier[-1]).modality)
+
+
+def _make_app(app: Path) -> None:
+    """medkd's app, unless there is one."""
+    if (app / "main.py").is_file():
+        return
+    if app.exists() and (app.is_file() or any(app.iterdir())):
+        raise FileNotFoundError(f"{app}: expected a MONAI Label app with main.py or an empty folder, found other files")
+    with atomic_folder(app) as partial:
+        (partial / "model").mkdir()
+        shutil.copy2(Path(medkd.__file__).parent / "monailabel" / "main.py", partial / "main.py")
 
 
 def _copy(source: Path, version: Path) -> None:

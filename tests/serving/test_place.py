@@ -74,8 +74,12 @@ def test_a_copy_that_fails_leaves_the_old_version(volume_bundle, app, monkeypatc
 
 
 def test_what_is_no_app_or_no_deployment_is_left_alone(volume_bundle, app, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"expected a MONAI Label app with main\.py, found none"):
-        deploy(volume_bundle, tmp_path / "nowhere")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").touch()
+    with pytest.raises(
+        FileNotFoundError, match=r"expected a MONAI Label app with main\.py or an empty folder, found other"
+    ):
+        deploy(volume_bundle, tmp_path / "other")
     (app / "model" / "own").mkdir()
     with pytest.raises(ValueError, match=r"own: expected nothing or an earlier deployment, found a folder"):
         deploy(volume_bundle, app, name="own")
@@ -91,3 +95,9 @@ def test_the_command_prints_how_to_start(volume_bundle, app, capsys):
     assert """MONAI_LABEL_DICOMWEB_SEARCH_FILTER='{"Modality": "MR"}'""" in printed
     assert main(["deploy", "heart", str(app), "--rollback"]) == 1
     assert "expected a version before 0001" in capsys.readouterr().err
+
+
+def test_where_there_is_no_app_medkd_s_own_is_made(volume_bundle, tmp_path):
+    found = deploy(volume_bundle, tmp_path / "new" / "app")
+    assert "import MyApp" in (tmp_path / "new" / "app" / "main.py").read_text()
+    assert (found.path / "models" / "model.pt").is_file()

@@ -1,0 +1,82 @@
+"""What the stock app for bundles cannot do: regions of whole slides, and the study of which the student is least sure."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from monailabel.interfaces.app import MONAILabelApp
+from monailabel.tasks.activelearning.first import First
+from monailabel.tasks.activelearning.random import Random
+from monailabel.tasks.infer.bundle import BundleInferTask
+from monailabel.tasks.train.bundle import BundleTrainTask
+from monailabel.utils.others.generic import strtobool
+
+import medkd
+from medkd.monailabel.slides import TileInferTask
+from medkd.monailabel.uncertainty import EntropyScoring, LeastCertain
+
+__all__ = ["MyApp"]
+
+_logger = logging.getLogger(__name__)
+
+
+class MyApp(MONAILabelApp):  # type: ignore[misc] # the server is not installed where medkd is checked
+    """Serves every bundle in ``APP/model``, or those of ``--conf models A,B``; nothing is fetched from a model zoo.
+
+    Args:
+        app_dir: the app's folder.
+        studies: folder of images, or a DICOMweb server.
+        conf: ``models``; ``skip_trainers``; ``preload``.
+    """
+
+    def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
+        self.bundles = _bundles(Path(app_dir) / "model", conf.get("models", ""))
+        description = "Students distilled by medkd"
+        super().__init__(app_dir, studies, conf, name="medkd", description=description, version=medkd.__version__)
+
+    def init_infers(self) -> dict[str, Any]:
+        """One task per bundle; one with ``slides.yaml`` also takes regions of slides."""
+        return {
+            name: (TileInferTask if _reads_slides(path) else BundleInferTask)(str(path), self.conf)
+            for name, path in self.bundles.items()
+        }
+
+    def init_trainers(self) -> dict[str, Any]:
+        """The bundles' own trainings, distillation included; tracked unless a request says otherwise."""
+        if strtobool(self.conf.get("skip_trainers", "false")):
+            return {}
+        tasks = {
+            name: BundleTrainTask(str(path), self.conf, enable_tracking=True) for name, path in self.bundles.items()
+        }
+        return {name: task for name, task in tasks.items() if task.is_valid()}
+
+    def init_strategies(self) -> dict[str, Any]:
+        """``least_certain``, and the stock ones."""
+        return {"least_certain": LeastCertain(self.bundles), "first": First(), "random": Random()}
+
+    def init_scoring_methods(self) -> dict[str, Any]:
+        """The entropy of every student; the server runs them in the background, at its start and after trainings."""
+        return {f"{name}_entropy": EntropyScoring(name, self._infers[name]) for name in self.bundles}
+
+
+def _bundles(folder: Path, wanted: str) -> dict[str, Path]:
+    """Bundles by name.
+
+    Raises:
+        ValueError: for a wanted bundle that is not there.
+    """
+    there = {path.name: path for path in sorted(folder.glob("[!.]*")) if (path / "configs").is_dir()}
+    names = [name.strip() for name in wanted.split(",") if name.strip()] or list(there)
+    missing = [name for name in names if name not in there]
+    if missing:
+        raise ValueError(
+            f"{folder}: expected {', '.join(missing)}, found {', '.join(there) or 'no bundle'}; `medkd deploy` it"
+        )
+    _logger.info("Serving %s", ", ".join(names) or "no bundle")
+    return {name: there[name] for name in names}
+
+
+def _reads_slides(bundle: Path) -> bool:
+    return (bundle / "configs" / "slides.yaml").is_file()
