@@ -101,7 +101,7 @@ def rollback(app_dir: str | Path, name: str) -> Deployment:
 
 
 def _make_app(app: Path) -> None:
-    """medkd's app, unless there is one."""
+    """Make the app of this package, unless there is one."""
     if (app / "main.py").is_file():
         return
     if app.exists() and (app.is_file() or any(app.iterdir())):
