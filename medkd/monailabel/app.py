@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import torch
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.tasks.activelearning.first import First
 from monailabel.tasks.activelearning.random import Random
@@ -51,6 +52,10 @@ class MyApp(MONAILabelApp):  # type: ignore[misc] # the server is not installed 
             name: BundleTrainTask(str(path), self.conf, enable_tracking=True) for name, path in self.bundles.items()
         }
         return {name: task for name, task in tasks.items() if task.is_valid()}
+
+    def infer_wsi(self, request: dict[str, Any], datastore: Any = None) -> Any:
+        """Regions; MONAI Label 0.8.5 chooses among no GPU at all where there is none."""
+        return super().infer_wsi({"multi_gpu": torch.cuda.device_count() > 1, **request}, datastore)
 
     def init_strategies(self) -> dict[str, Any]:
         """``least_certain``, and the stock ones."""

@@ -39,7 +39,8 @@ def mean_entropy(output: Tensor, *, probabilities: bool = False) -> float:
 class EntropyScoring(ScoringMethod):  # type: ignore[misc] # the server is not installed where medkd is checked
     """Score every unlabelled study by ``mean_entropy``; a score stays until the model changes.
 
-    A study that cannot be read or is of another kind has no score, and the log says why.
+    A study that cannot be read or is of another kind has no score, and the log says why; nor has a whole slide, which is
+    annotated by regions.
 
     Args:
         name: of the model.
