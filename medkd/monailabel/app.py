@@ -15,8 +15,10 @@ from monailabel.tasks.train.bundle import BundleTrainTask
 from monailabel.utils.others.generic import strtobool
 
 import medkd
+from medkd.monailabel.segments import segment_attributes
 from medkd.monailabel.slides import TileInferTask
 from medkd.monailabel.uncertainty import EntropyScoring, LeastCertain
+from medkd.serving.checks import read_metadata
 
 __all__ = ["MyApp"]
 
@@ -52,6 +54,16 @@ class MyApp(MONAILabelApp):  # type: ignore[misc] # the server is not installed 
             name: BundleTrainTask(str(path), self.conf, enable_tracking=True) for name, path in self.bundles.items()
         }
         return {name: task for name, task in tasks.items() if task.is_valid()}
+
+    def infer(self, request: dict[str, Any], datastore: Any = None) -> Any:
+        """As the stock app; a DICOM segmentation gets the names and codes of the bundle, whatever the request says."""
+        result = super().infer(request, datastore)
+        file, info = (result or {}).get("file"), request.get("label_info")
+        if isinstance(info, list) and isinstance(file, str) and request.get("model") in self.bundles:
+            metadata = read_metadata(self.bundles[request["model"]])
+            # The server reads the request's own list after this, and has no other place for them.
+            info[:] = segment_attributes(file, metadata, self._infers[request["model"]].labels)
+        return result
 
     def infer_wsi(self, request: dict[str, Any], datastore: Any = None) -> Any:
         """Regions; MONAI Label 0.8.5 chooses among no GPU at all where there is none."""

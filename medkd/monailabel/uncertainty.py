@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -122,6 +121,5 @@ def _best(info: Mapping[str, Any] | None, versions: Mapping[str, str]) -> float:
 
 
 def _gives_probabilities(bundle: str | Path) -> bool:
-    metadata = json.loads((Path(bundle) / "configs" / "metadata.json").read_text(encoding="utf-8"))
-    output = next(iter(metadata["network_data_format"]["outputs"].values()))
+    output = next(iter(read_metadata(Path(bundle))["network_data_format"]["outputs"].values()))
     return list(output.get("value_range") or []) == [0, 1]

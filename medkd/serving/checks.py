@@ -17,7 +17,7 @@ from monai.bundle import ConfigParser
 from medkd.networks.checkpoints import load_model
 from medkd.serving.trial import trial_problems
 
-__all__ = ["ServedBundle", "deployment_problems", "read_bundle"]
+__all__ = ["ServedBundle", "deployment_problems", "read_bundle", "read_metadata"]
 
 _INFERENCE_KEYS = ("bundle_root", "device", "network_def", "preprocessing", "inferer", "postprocessing")
 _TRAINING_KEYS = (
@@ -86,19 +86,29 @@ def read_bundle(path: Path) -> ServedBundle:
     Raises:
         ValueError: if one is missing, ambiguous or cannot be read.
     """
-    metadata = path / "configs" / "metadata.json"
-    try:
-        content = json.loads(metadata.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise ValueError(
-            f"{metadata}: expected the bundle's metadata, found none that can be read ({error})"
-        ) from error
+    content = read_metadata(path)
     inference = _config(path, "inference")
     if inference is None:
         raise ValueError(
             f"{path / 'configs'}: expected inference.yaml or inference.json, found neither; MONAI Label does not look for others"
         )
     return ServedBundle(path, content, inference, _config(path, "train"))
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """The content of a bundle's ``metadata.json``.
+
+    Raises:
+        ValueError: if there is none that can be read.
+    """
+    metadata = path / "configs" / "metadata.json"
+    try:
+        content: dict[str, Any] = json.loads(metadata.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise ValueError(
+            f"{metadata}: expected the bundle's metadata, found none that can be read ({error})"
+        ) from error
+    return content
 
 
 def _config(path: Path, name: str) -> ConfigParser | None:
