@@ -13,6 +13,7 @@ from monailabel.interfaces.tasks.strategy import Strategy
 from torch import Tensor
 
 from medkd.files import sha256
+from medkd.serving.checks import read_metadata
 
 __all__ = ["EntropyScoring", "LeastCertain", "mean_entropy"]
 
