@@ -1,0 +1,104 @@
+"""An MLflow client that a lost server does not stop: the run goes on in a local store, whole."""
+
+from __future__ import annotations
+
+import logging
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import requests
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+__all__ = ["FallbackClient"]
+
+_logger = logging.getLogger(__name__)
+_WRITES = {"log_batch", "log_artifact", "log_inputs", "set_tag", "set_terminated"}
+
+
+class FallbackClient:
+    """Calls an ``MlflowClient``; from the moment its server cannot be reached, a local one.
+
+    What was written to the run before is written there too, so that the local run is a whole one. A warning says where
+    it is. Only what the server refuses is an error.
+
+    Args:
+        client: of the server.
+        folder: for ``mlruns-offline.db`` and the artefacts.
+    """
+
+    def __init__(self, client: MlflowClient, folder: str | Path) -> None:
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # MLflow's own seven take minutes
+        self._client, self._folder = client, Path(folder).resolve()
+        self._offline = False
+        self._experiment: str | None = None  # its name, and the run's
+        self._run: str | None = None
+        self._written: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
+        self._local: dict[str, str] = {}  # the server's names of experiment and run, and the local ones
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._client, name)
+        return partial(self._call, name) if callable(found) else found
+
+    def _call(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        if name == "get_experiment_by_name":
+            self._experiment = str(args[0])
+        try:
+            result = self._do(name, args, kwargs)
+        except (MlflowException, requests.RequestException, OSError) as error:
+            if self._offline or not _unreachable(error):
+                raise
+            self._go_offline(error)
+            result = self._do(name, args, kwargs)
+        if not self._offline:
+            self._remember(name, args, kwargs, result)
+        return result
+
+    def _do(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        def here(value: Any) -> Any:
+            return self._local.get(value, value) if self._offline and isinstance(value, str) else value
+
+        if self._offline and name == "create_experiment":
+            return self._client.create_experiment(args[0], (self._folder / "mlruns-offline").as_uri())
+        return getattr(self._client, name)(*map(here, args), **{key: here(value) for key, value in kwargs.items()})
+
+    def _remember(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        if name in {"create_run", "get_run"} and self._run is None:
+            self._run = result.info.run_name
+            self._local = {result.info.experiment_id: "", result.info.run_id: ""}
+        elif name in _WRITES:
+            self._written.append((name, args, kwargs))
+
+    def _go_offline(self, error: Exception) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        uri = f"sqlite:///{self._folder / 'mlruns-offline.db'}"
+        _logger.warning("MLflow cannot be reached (%s); the run goes on in %s.", error, uri)
+        self._client, self._offline = MlflowClient(uri), True
+        if self._run is None:
+            return
+        experiment_id, run_id = self._local
+        self._local = {experiment_id: self._local_experiment()}
+        self._local[run_id] = self._local_run(self._local[experiment_id])
+        for written in self._written:
+            self._do(*written)
+
+    def _local_experiment(self) -> str:
+        found = self._client.get_experiment_by_name(self._experiment)
+        return str(found.experiment_id if found else self._do("create_experiment", (self._experiment,), {}))
+
+    def _local_run(self, experiment: str) -> str:
+        """That of another handler of the same run, if it went offline before."""
+        runs = [run for run in self._client.search_runs([experiment]) if run.info.run_name == self._run]
+        unfinished = [run for run in runs if run.info.status == "RUNNING"]
+        return str(
+            (unfinished[0] if unfinished else self._client.create_run(experiment, run_name=self._run)).info.run_id
+        )
+
+
+def _unreachable(error: Exception) -> bool:
+    """Whether it is the connection that failed; a refused request would be refused again."""
+    if isinstance(error, (requests.RequestException, ConnectionError)):
+        return True
+    return isinstance(error, MlflowException) and "failed with exception" in str(error)

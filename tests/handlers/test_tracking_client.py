@@ -1,0 +1,126 @@
+"""A real MLflow server that is not there, or dies in the middle of a training."""
+
+import logging
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+from ignite.engine import Engine, Events
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from medkd.handlers.tracking import TrackingHandler
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A server's address, and how to kill it: which the last test does."""
+    tmp_path = tmp_path_factory.mktemp("server")
+    port = free_port()
+    store = [
+        "--backend-store-uri",
+        f"sqlite:///{tmp_path / 'server.db'}",
+        "--artifacts-destination",
+        str(tmp_path / "art"),
+    ]
+    command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1", *store]
+    with (tmp_path / "server.log").open("w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=tmp_path, start_new_session=True)
+    address = f"http://127.0.0.1:{port}"
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            urllib.request.urlopen(f"{address}/health", timeout=2)
+            break
+        except OSError:
+            assert process.poll() is None, (tmp_path / "server.log").read_text()[-2000:]
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+
+    def kill():
+        subprocess.run(["pkill", "-KILL", "-s", str(process.pid)], check=False)
+        process.wait()
+
+    yield address, kill
+    kill()
+
+
+def train(address, offline, *, after=lambda epoch: None, epochs=4):
+    """A trainer and its validator, as a bundle's tracking file attaches them."""
+    options = {"experiment_name": "hearts", "run_name": "run", "iteration_log": False, "offline_dir": str(offline)}
+    trainer, validator = Engine(lambda *_: 0), Engine(lambda *_: 0)
+
+    @trainer.on(Events.EPOCH_COMPLETED)
+    def _loss(engine):
+        engine.state.metrics["loss"] = 1.0 / engine.state.epoch
+        validator.state.epoch = 0
+        validator.run([0], max_epochs=1)
+        after(engine.state.epoch)
+
+    @validator.on(Events.EPOCH_COMPLETED)
+    def _dice(engine):
+        engine.state.metrics["dice"] = 0.1 * trainer.state.epoch
+
+    step = {"global_epoch_transform": lambda _: trainer.state.epoch}
+    TrackingHandler(tracking_uri=address, close_on_complete=True, **options).attach(trainer)
+    TrackingHandler(tracking_uri=address, **step, **options).attach(validator)
+    trainer.run([0], max_epochs=epochs)
+    return trainer
+
+
+def offline_run(folder):
+    client = MlflowClient(f"sqlite:///{folder / 'mlruns-offline.db'}")
+    (run,) = client.search_runs([client.get_experiment_by_name("hearts").experiment_id])
+    return {name: [m.value for m in client.get_metric_history(run.info.run_id, name)] for name in ("loss", "dice")}, run
+
+
+def test_a_server_that_is_not_there_stops_no_training(tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        trainer = train(f"http://127.0.0.1:{free_port()}", tmp_path)
+    assert trainer.state.epoch == 4
+    assert f"the run goes on in sqlite:///{tmp_path}/mlruns-offline.db" in caplog.text
+    metrics, run = offline_run(tmp_path)
+    assert metrics["loss"] == [1.0, 1 / 2, 1 / 3, 1 / 4]
+    assert metrics["dice"] == pytest.approx([0.1, 0.2, 0.3, 0.4])
+    assert run.info.status == "FINISHED"
+
+
+def test_a_server_that_is_there_gets_the_run(server, tmp_path):
+    address, _ = server
+    train(address, tmp_path / "offline")
+    client = MlflowClient(address)
+    (run,) = client.search_runs([client.get_experiment_by_name("hearts").experiment_id])
+    assert [m.value for m in client.get_metric_history(run.info.run_id, "loss")] == [1.0, 1 / 2, 1 / 3, 1 / 4]
+    assert not (tmp_path / "offline").exists()
+
+
+def test_what_the_server_refuses_is_an_error(server, tmp_path):
+    address, _ = server
+    handler = TrackingHandler(tracking_uri=address, experiment_name="hearts", offline_dir=str(tmp_path / "offline"))
+    with pytest.raises(MlflowException, match="No Experiment with id"):
+        handler.client.create_run("4711")
+    assert not (tmp_path / "offline").exists()
+
+
+def test_a_server_that_dies_leaves_a_whole_run_on_this_side(server, tmp_path):
+    address, kill = server
+    train(address, tmp_path / "offline", after=lambda epoch: kill() if epoch == 2 else None)
+    metrics, run = offline_run(tmp_path / "offline")
+    assert metrics["loss"] == [1.0, 1 / 2, 1 / 3, 1 / 4]
+    assert metrics["dice"] == pytest.approx([0.1, 0.2, 0.3, 0.4])
+    assert run.info.status == "FINISHED"
