@@ -11,12 +11,12 @@ from monailabel.interfaces.app import MONAILabelApp
 from monailabel.tasks.activelearning.first import First
 from monailabel.tasks.activelearning.random import Random
 from monailabel.tasks.infer.bundle import BundleInferTask
-from monailabel.tasks.train.bundle import BundleTrainTask
 from monailabel.utils.others.generic import strtobool
 
 import medkd
 from medkd.monailabel.segments import segment_attributes
 from medkd.monailabel.slides import TileInferTask
+from medkd.monailabel.training import DistillationTrainTask
 from medkd.monailabel.uncertainty import EntropyScoring, LeastCertain
 from medkd.serving.checks import read_metadata
 
@@ -51,7 +51,8 @@ class MyApp(MONAILabelApp):  # type: ignore[misc] # the server is not installed 
         if strtobool(self.conf.get("skip_trainers", "false")):
             return {}
         tasks = {
-            name: BundleTrainTask(str(path), self.conf, enable_tracking=True) for name, path in self.bundles.items()
+            name: DistillationTrainTask(str(path), self.conf, enable_tracking=True)
+            for name, path in self.bundles.items()
         }
         return {name: task for name, task in tasks.items() if task.is_valid()}
 
