@@ -4,7 +4,7 @@ METHOD ?= confkd
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint docs bench clean
+.PHONY: demo test label-env lint docs bench clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -23,7 +23,14 @@ $(VENV)/.docs: $(VENV)/.installed
 demo: $(VENV)/.installed
 	$(BIN)/medkd demo --method $(METHOD)
 
-test: $(VENV)/.test
+# The MONAI Label server of the tests needs versions that fight those of medkd: it has an environment of its own.
+.label-env/medkd-ready.txt: medkd/serving/label_requirements.txt | $(VENV)/.installed
+	$(BIN)/medkd label-env .label-env
+	touch $@
+
+label-env: .label-env/medkd-ready.txt
+
+test: $(VENV)/.test .label-env/medkd-ready.txt
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: $(VENV)/.test
@@ -38,4 +45,4 @@ bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/engine_overhead.py
 
 clean:
-	rm -rf $(VENV) demo site
+	rm -rf $(VENV) .label-env demo site

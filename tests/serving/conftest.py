@@ -1,5 +1,6 @@
 """Bundles that a server could serve: the real ones, with small networks and random weights."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -8,11 +9,21 @@ import torch
 import yaml
 from monai.bundle import ConfigParser
 
+from .monai_label import usable
+
 BUNDLES = Path(__file__).resolve().parents[2] / "bundles"
 SMALL = {
     "confkd_cardiac_mri_segmentation": {"network_def#channels": [4, 8, 16, 16], "patch_size": [32, 32]},
     "kdas_polyp_segmentation": {"image_size": [64, 96]},
     "ikdmil_histology_segmentation": {"image_size": [64, 48]},
+}
+
+
+QUICK = {"num_workers": 0, "progress": False, "epoch_length": 2}
+TRAINING = {
+    "confkd_cardiac_mri_segmentation": {"volumes_per_batch": 2},
+    "kdas_polyp_segmentation": {"scales": [1.0], "batch_size": 2, "teacher_def#backbone": "b1"},
+    "ikdmil_histology_segmentation": {"batch_size": 4, "switch_epochs": [1]},
 }
 
 
@@ -34,14 +45,15 @@ def small_copy(name: str, folder: Path) -> Path:
     """A bundle whose configurations are a test's size, with weights that fit."""
     bundle = folder / name
     shutil.copytree(BUNDLES / name, bundle, ignore=shutil.ignore_patterns("models", "checkpoints", "eval", "data"))
-    for config in ("inference.yaml", "train.yaml"):
-        edit(bundle / "configs" / config, **SMALL[name])
+    edit(bundle / "configs" / "inference.yaml", **SMALL[name])
+    edit(bundle / "configs" / "train.yaml", **SMALL[name], **QUICK, **TRAINING[name])
     parser = ConfigParser()
-    parser.read_config(str(bundle / "configs" / "inference.yaml"))
+    parser.read_config(str(bundle / "configs" / "train.yaml"))
     torch.manual_seed(0)
-    (bundle / "models").mkdir()
-    weights = parser.get_parsed_content("network_def").state_dict()
-    torch.save({"model": weights}, bundle / "models" / "model.pt")
+    for key, path in (("network_def", "models/model.pt"), ("teacher_def", "checkpoints/teacher.pt")):
+        if parser.get(key) is not None:
+            (bundle / path).parent.mkdir()
+            torch.save({"model": parser.get_parsed_content(key).state_dict()}, bundle / path)
     return bundle
 
 
@@ -53,3 +65,12 @@ def volume_bundle(tmp_path):
 @pytest.fixture
 def picture_bundle(tmp_path):
     return small_copy("ikdmil_histology_segmentation", tmp_path)
+
+
+@pytest.fixture(scope="session")
+def label_env() -> Path:
+    """Python of the server's environment."""
+    folder = Path(os.environ.get("MEDKD_LABEL_ENV", BUNDLES.parent / ".label-env"))
+    if not (folder / "bin" / "python").is_file():
+        pytest.skip(f"no MONAI Label environment in {folder}: `make label-env`")
+    return usable(folder / "bin" / "python")

@@ -1,0 +1,115 @@
+"""A real MONAI Label server in its own environment."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import requests
+
+SHIM = Path(__file__).with_name("torchvision_operators.py")
+
+
+def usable(python: Path) -> Path:
+    """The environment's Python, with a torchvision that can be imported beside a CPU build of torch."""
+    if subprocess.run([str(python), "-c", "import torchvision"], capture_output=True).returncode:
+        packages = next((python.parent.parent / "lib").glob("python*")) / "site-packages"
+        shutil.copy(SHIM, packages)
+        (packages / "torchvision_operators.pth").write_text("import torchvision_operators\n")
+    return python
+
+
+class Server:
+    """``monailabel start_server`` on a free port of this machine."""
+
+    def __init__(self, python: Path, app: Path, studies: str | Path, folder: Path, **environment: str) -> None:
+        with socket.socket() as one:
+            one.bind(("127.0.0.1", 0))
+            self.port = one.getsockname()[1]
+        self.python, self.app, self.studies, self.log = python, app, str(studies), folder / "server.log"
+        self.store = f"sqlite:///{folder / 'mlruns.db'}"
+        self.environment = {"MONAI_LABEL_TRACKING_URI": self.store, "OMP_NUM_THREADS": "1", **environment}
+
+    def start(self, *options: str) -> "Server":
+        path = f"{self.python.parent}{os.pathsep}{os.environ['PATH']}"
+        command = [
+            str(self.python.parent / "monailabel"),
+            "start_server",
+            "--app",
+            str(self.app),
+            "--studies",
+            self.studies,
+        ]
+        with self.log.open("a") as log:
+            self.process = subprocess.Popen(
+                [*command, "--host", "127.0.0.1", "--port", str(self.port), *options],
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "PATH": path, **self.environment},
+                cwd=self.log.parent,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + 180
+        while not self._answers():
+            assert self.process.poll() is None, self.said()
+            assert time.monotonic() < deadline, self.said()
+            time.sleep(0.5)
+        return self
+
+    def _answers(self) -> bool:
+        try:
+            return requests.get(f"{self.url}/info/", timeout=5).ok
+        except requests.RequestException:
+            return False
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def said(self) -> str:
+        return self.log.read_text()[-6000:]
+
+    def kill(self) -> None:
+        """The server and its trainings, without a warning."""
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                same = os.getsid(int(process.name)) == self.process.pid
+            except ProcessLookupError:
+                continue
+            if same:
+                os.kill(int(process.name), signal.SIGKILL)
+        self.process.wait()
+
+    def info(self) -> dict:
+        return requests.get(f"{self.url}/info/", timeout=60).json()
+
+    def infer(self, model: str, image: str, to: Path | None = None, *, output="image", **params) -> requests.Response:
+        data = {"params": json.dumps(params)}
+        where = f"{self.url}/infer/{model}?image={image}&output={output}"
+        answer = requests.post(where, data=data, timeout=300)
+        if to is not None:
+            assert answer.status_code == 200, answer.text + self.said()
+            to.write_bytes(answer.content)
+        return answer
+
+    def put_label(self, image: str, label: Path) -> None:
+        with label.open("rb") as file:
+            where = f"{self.url}/datastore/label?image={image}"
+            answer = requests.put(where, files={"label": (label.name, file)}, data={"params": "{}"}, timeout=60)
+        assert answer.status_code == 200, answer.text
+
+    def train(self, model: str, *, wait: bool = True, **params) -> requests.Response:
+        params = {
+            "max_epochs": 1,
+            "device": "cpu",
+            "val_split": 0.34,
+            "multi_gpu": False,
+            "tracking": "mlflow",
+            **params,
+        }
+        where = f"{self.url}/train/{model}?run_sync={str(wait).lower()}"
+        return requests.post(where, json=params, timeout=600)
