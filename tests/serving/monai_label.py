@@ -102,6 +102,14 @@ class Server:
             answer = requests.put(where, files={"label": (label.name, file)}, data={"params": "{}"}, timeout=60)
         assert answer.status_code == 200, answer.text
 
+    def remove_label(self, image: str) -> None:
+        answer = requests.delete(f"{self.url}/datastore/label?id={image}&tag=final", timeout=60)
+        assert answer.status_code == 200, answer.text
+        deadline = time.monotonic() + 30
+        while image in requests.get(f"{self.url}/datastore/?output=train", timeout=60).text:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+
     def train(self, model: str, *, wait: bool = True, **params) -> requests.Response:
         params = {
             "max_epochs": 1,
