@@ -28,7 +28,7 @@ def mean_entropy(output: Tensor, *, probabilities: bool = False) -> float:
         probabilities: it holds probabilities already.
     """
     if output.shape[0] == 1:
-        foreground = output if probabilities else output.sigmoid()
+        foreground = output.clamp(0, 1) if probabilities else output.sigmoid()
         p = torch.cat([1 - foreground, foreground])
     else:
         p = output if probabilities else output.softmax(0)

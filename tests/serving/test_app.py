@@ -1,0 +1,113 @@
+"""medkd's own app in a real server: regions of slides, and which study comes next."""
+
+import json
+import time
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import numpy as np
+import pytest
+import requests
+import torch
+from PIL import Image, ImageDraw
+from torch import nn
+
+from medkd.serving import deploy
+from medkd.slides import make_slide, read_tile
+
+from .conftest import edit, small_copy
+from .monai_label import Server
+from .test_server import pixels, run_bundle
+
+TISSUE = "ikdmil_histology_segmentation"
+SIZE = (64, 48)
+# Red tells tissue from glass: p = 0.75 − 0.2 · (R/255 − 0.485)/0.229, which is 0.5 at R = 197.
+COLOURS = {"dark": 80, "unsure": 197, "glass": 255}
+
+
+def dark_is_tumour(folder: Path) -> Path:
+    """The histology bundle with a network of one layer."""
+    bundle = small_copy(TISSUE, folder)
+    layer = {"_target_": "torch.nn.Conv2d", "in_channels": 3, "out_channels": 1, "kernel_size": 1}
+    edit(bundle / "configs" / "inference.yaml", network_def=layer)
+    network = nn.Conv2d(3, 1, 1)
+    with torch.no_grad():
+        network.weight.copy_(torch.tensor([-0.2, 0, 0])[None, :, None, None])
+        network.bias.fill_(0.75)
+    torch.save({"model": network.state_dict()}, bundle / "models" / "model.pt")
+    return bundle
+
+
+@pytest.fixture(scope="module")
+def server(label_env, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("app")
+    studies = folder / "studies"
+    studies.mkdir()
+    make_slide(studies / "slide.tif", (1400, 1500))
+    for name, red in COLOURS.items():
+        Image.new("RGB", (64, 48), (red, 120, 160)).save(studies / f"{name}.png")
+    deploy(dark_is_tumour(folder / "bundles"), folder / "app")
+    made = Server(label_env, folder / "app", studies, folder)
+    yield made.start()
+    made.kill()
+
+
+def polygons(server: Server, **region) -> tuple[ElementTree.Element, list[list[tuple[float, float]]]]:
+    where = f"{server.url}/infer/wsi_v2/{TISSUE}?image=slide&output=asap"
+    answer = requests.post(where, data={"wsi": json.dumps({"tile_size": [2048, 2048], **region})}, timeout=300)
+    assert answer.status_code == 200, answer.text + server.said()
+    root = ElementTree.fromstring(answer.content)
+    points = [[(float(c.get("X")), float(c.get("Y"))) for c in a.iter("Coordinate")] for a in root.iter("Annotation")]
+    return root, points
+
+
+@pytest.mark.parametrize("level", [0, 1])
+def test_contours_of_a_region_are_those_of_its_tile(server, tmp_path, level):
+    left, top, width, height = 300, 200, 512, 384
+    root, found = polygons(server, location=[left, top], size=[width, height], level=level)
+    assert {a.get("PartOfGroup") for a in root.iter("Annotation")} == {"tumour"}
+    drawn = Image.new("L", (width, height))
+    for points in found:
+        ImageDraw.Draw(drawn).polygon([(x - left, y - top) for x, y in points], fill=1)
+    tile = read_tile(Path(server.studies) / "slide.tif", (top, left), (height >> level, width >> level), level=level)
+    Image.fromarray(tile).save(tmp_path / "tile.png")
+
+    mask = pixels(run_bundle(server.app / "model" / TISSUE, tmp_path / "tile.png", tmp_path / "own"))
+    expected = np.kron(mask, np.ones((1 << level, 1 << level)))
+    assert 0.05 < expected.mean() < 0.95
+    assert (np.asarray(drawn) == expected).mean() > 0.97
+
+
+def test_a_region_outside_the_slide_is_refused(server):
+    where = f"{server.url}/infer/wsi_v2/{TISSUE}?image=slide&output=asap"
+    region = {"location": [1400, 0], "size": [512, 512]}
+    answer = requests.post(where, data={"wsi": json.dumps(region)}, timeout=60)
+    assert answer.status_code == 500
+    assert "expected a region inside the slide's 1500 × 1400 pixels, got 512 × 512 at (1400, 0)" in server.said()
+
+
+def test_the_study_of_which_the_student_is_least_certain_comes_first(server):
+    deadline = time.monotonic() + 120  # scores come in the background
+    while True:
+        ask = {"model": TISSUE}
+        answer = requests.post(f"{server.url}/activelearning/least_certain", json=ask, timeout=60).json()
+        if answer.get("weight", 0) > 0:
+            break
+        assert time.monotonic() < deadline, server.said()
+        time.sleep(1)
+    assert answer["id"] == "unsure"
+    assert answer["weight"] == pytest.approx(1.0, abs=1e-3)
+
+
+def test_scores_are_kept_until_the_student_changes(server):
+    def score():
+        found = requests.post(f"{server.url}/scoring/{TISSUE}_entropy?run_sync=true", timeout=120).json()
+        return json.dumps(found)
+
+    score()
+    assert '"scored": 0' in score()
+    weights = server.app / "model" / TISSUE / "models" / "model.pt"
+    content = torch.load(weights, weights_only=True)
+    content["model"]["bias"] += 0.1
+    torch.save(content, weights)
+    assert '"scored": 0' not in score()

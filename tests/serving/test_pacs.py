@@ -1,0 +1,150 @@
+"""From a real PACS to the server and back: Orthanc, DICOMweb, DICOM segmentations."""
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import highdicom
+import numpy as np
+import pytest
+import requests
+import SimpleITK as sitk
+import torch
+from pydicom import dcmread
+
+from medkd.dicom import read_series
+from medkd.infer import infer_study
+from medkd.serving import deploy
+
+from ..dicom.conftest import PATIENT, datasets, volume, write
+from .conftest import small_copy
+from .monai_label import Server
+
+HEART = "confkd_cardiac_mri_segmentation"
+PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+
+
+@pytest.fixture(scope="module")
+def pacs(tmp_path_factory):
+    """Orthanc's address and the folder of a series that it holds."""
+    if not shutil.which("Orthanc") or not PLUGIN.exists():
+        pytest.skip("Orthanc with its DICOMweb plugin is not installed")
+    folder = tmp_path_factory.mktemp("orthanc")
+    ports = []
+    for _ in range(2):
+        with socket.socket() as one:
+            one.bind(("127.0.0.1", 0))
+            ports.append(one.getsockname()[1])
+    settings = {"StorageDirectory": str(folder / "db"), "IndexDirectory": str(folder / "db"), "Plugins": [str(PLUGIN)]}
+    settings |= {
+        "HttpPort": ports[0],
+        "DicomPort": ports[1],
+        "RemoteAccessAllowed": False,
+        "AuthenticationEnabled": False,
+    }
+    settings["DicomWeb"] = {"Enable": True, "Root": "/dicom-web/"}
+    (folder / "orthanc.json").write_text(json.dumps(settings))
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(["Orthanc", str(folder / "orthanc.json")], stdout=log, stderr=log)
+    url = f"http://127.0.0.1:{ports[0]}"
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            requests.get(f"{url}/system", timeout=2).raise_for_status()
+            break
+        except requests.RequestException:
+            assert process.poll() is None, (folder / "log").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.3)
+    write(folder / "series", datasets(volume()))
+    for file in (folder / "series").iterdir():
+        requests.post(f"{url}/instances", data=file.read_bytes(), timeout=60).raise_for_status()
+    yield url, folder / "series"
+    process.kill()
+    process.wait()
+
+
+def without_the_first_class(bundle: Path) -> Path:
+    """A student that never sees a right ventricle: the first label of the mask is the second of the bundle."""
+    path = bundle / "models" / "model.pt"
+    content = torch.load(path, weights_only=True)
+    for key, value in content["model"].items():
+        if key.startswith("student") and key.endswith("bias") and value.shape == (4,):
+            value[1] = -1e6
+    torch.save(content, path)
+    return bundle
+
+
+@pytest.fixture(scope="module")
+def server(label_env, pacs, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("server")
+    deploy(small_copy(HEART, folder / "bundles"), folder / "app", name="heart_segmentation")
+    (folder / "second").mkdir()
+    deploy(without_the_first_class(small_copy(HEART, folder / "second")), folder / "app", name="no_rv_segmentation")
+    environment = {
+        "MONAI_LABEL_DICOMWEB_SEARCH_FILTER": '{"Modality": "MR"}',
+        "MONAI_LABEL_DICOMWEB_CACHE_PATH": str(folder / "cache"),
+    }
+    made = Server(label_env, folder / "app", f"{pacs[0]}/dicom-web", folder, **environment)
+    yield made.start()
+    made.kill()
+
+
+def uid(series: Path) -> str:
+    return str(dcmread(next(series.iterdir())).SeriesInstanceUID)
+
+
+def on_the_image(seg: Path, series: Path, folder: Path) -> np.ndarray:
+    """A segmentation as dcmqi reads it, on the grid of the series as SimpleITK reads that."""
+    folder.mkdir()
+    converter = str(Path(sys.executable).parent / "segimage2itkimage")
+    command = [converter, "--inputDICOM", str(seg), "--outputDirectory", str(folder), "--outputType", "nii"]
+    subprocess.run([*command, "--mergeSegments"], check=True, capture_output=True)
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(series)))
+    mask = sitk.ReadImage(str(next(folder.glob("*.nii.gz"))))
+    return sitk.GetArrayFromImage(sitk.Resample(mask, reader.Execute(), sitk.Transform(), sitk.sitkNearestNeighbor))
+
+
+def test_the_server_s_segmentation_is_that_of_medkd_infer(server, pacs, tmp_path):
+    _, series = pacs
+    server.infer("heart_segmentation", uid(series), tmp_path / "served.dcm", output="dicom_seg", label_info=[])
+    infer_study(server.app / "model" / "heart_segmentation", series, tmp_path / "own.dcm")
+    served = on_the_image(tmp_path / "served.dcm", series, tmp_path / "served")
+    assert np.array_equal(served, on_the_image(tmp_path / "own.dcm", series, tmp_path / "own"))
+    assert len(np.unique(served)) > 2
+
+
+def test_it_refers_to_the_slices_and_names_what_is_there(server, pacs, tmp_path):
+    _, series = pacs
+    server.infer("no_rv_segmentation", uid(series), tmp_path / "seg.dcm", output="dicom_seg", label_info=[])
+    found = highdicom.seg.segread(tmp_path / "seg.dcm")
+    assert [s.SegmentLabel for s in found.SegmentSequence] == ["myocardium", "left ventricle"]
+    codes = [s.SegmentedPropertyTypeCodeSequence[0].CodeValue for s in found.SegmentSequence]
+    assert codes == ["49848007", "87878005"]
+    slices = read_series(series).slices
+    (referenced,) = found.ReferencedSeriesSequence
+    assert {i.ReferencedSOPInstanceUID for i in referenced.ReferencedInstanceSequence} == {
+        s.SOPInstanceUID for s in slices
+    }
+
+
+def test_it_goes_back_to_the_pacs(server, pacs, tmp_path):
+    url, series = pacs
+    server.infer("heart_segmentation", uid(series), tmp_path / "seg.dcm", output="dicom_seg", label_info=[])
+    requests.post(f"{url}/instances", data=(tmp_path / "seg.dcm").read_bytes(), timeout=60).raise_for_status()
+    study = dcmread(next(series.iterdir())).StudyInstanceUID
+    listed = requests.get(f"{url}/dicom-web/studies/{study}/series", timeout=60).json()
+    assert sorted(one["00080060"]["Value"][0] for one in listed) == ["MR", "SEG"]
+
+
+def test_nobody_learns_whose_heart_it_is(server):
+    seen = server.log.read_bytes()
+    seen += b"".join(path.read_bytes() for path in server.log.parent.glob("mlruns*") if path.is_file())
+    seen += b"".join(path.read_bytes() for path in server.app.rglob("*") if path.is_file() and path.suffix != ".pt")
+    for value in PATIENT.values():
+        assert value.encode() not in seen
