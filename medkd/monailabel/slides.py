@@ -48,6 +48,22 @@ class LoadRegiond(Transform):
         return item
 
 
+class ToLevel0d(Transform):
+    """The mask of a region, ``[W, H]``, in level-0 pixels, which polygons are counted in."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """The item with its mask in the request's ``size``."""
+        mask = torch.as_tensor(data[self.key])[None, None].float()
+        size = [int(v) for v in data["size"]]
+        return {
+            **data,
+            self.key: torch.nn.functional.interpolate(mask, size, mode="nearest-exact")[0, 0].byte().numpy(),
+        }
+
+
 class TileInferTask(BundleInferTask):  # type: ignore[misc] # the server is not installed where medkd is checked
     """A bundle for tiles: pictures as the stock task does them, regions of slides as polygons in level-0 pixels."""
 
@@ -67,7 +83,8 @@ class TileInferTask(BundleInferTask):  # type: ignore[misc] # the server is not 
         if not _is_region(data):
             return own
         # The last one resizes to the file's own size, which a region does not have.
-        return [*own[:-1], FindContoursd(keys=self.output_label_key, labels=self.labels)]
+        key = self.output_label_key
+        return [*own[:-1], ToLevel0d(key), FindContoursd(keys=key, labels=self.labels)]
 
     def writer(self, data: Any, extension: str | None = None, dtype: Any = None) -> tuple[Any, Any]:
         """A mask's file, or polygons."""
