@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import re
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
 from monailabel.interfaces.app import MONAILabelApp
+from monailabel.interfaces.exception import MONAILabelError, MONAILabelException
 from monailabel.tasks.activelearning.first import First
 from monailabel.tasks.activelearning.random import Random
 from monailabel.tasks.infer.bundle import BundleInferTask
@@ -58,6 +61,7 @@ class MyApp(MONAILabelApp):  # type: ignore[misc] # the server is not installed 
 
     def infer(self, request: dict[str, Any], datastore: Any = None) -> Any:
         """As the stock app; a DICOM segmentation gets the names and codes of the bundle, whatever the request says."""
+        self._check_place(request.get("image"))
         result = super().infer(request, datastore)
         file, info = (result or {}).get("file"), request.get("label_info")
         if isinstance(info, list) and isinstance(file, str) and request.get("model") in self.bundles:
@@ -68,7 +72,24 @@ class MyApp(MONAILabelApp):  # type: ignore[misc] # the server is not installed 
 
     def infer_wsi(self, request: dict[str, Any], datastore: Any = None) -> Any:
         """Regions; MONAI Label 0.8.5 chooses among no GPU at all where there is none."""
+        self._check_place(request.get("image"))
         return super().infer_wsi({"multi_gpu": torch.cuda.device_count() > 1, **request}, datastore)
+
+    def _check_place(self, image: Any) -> None:
+        """The stock app reads any file of the machine that a request names.
+
+        Raises:
+            MONAILabelException: for a path that is neither a study's nor an upload's.
+        """
+        if not isinstance(image, str) or not Path(image).exists():
+            return
+        path, uploads = Path(image).resolve(), Path(tempfile.gettempdir()).resolve()
+        upload = path.parent == uploads and re.fullmatch(r"tmp\w{8}\..+", path.name)
+        places = [Path(place).resolve() for place in (self.studies, self.sessions().store_path) if Path(place).is_dir()]
+        if not upload and not any(path.is_relative_to(place) for place in places):
+            raise MONAILabelException(
+                MONAILabelError.INVALID_INPUT, f"{image}: expected the name of a study, found a path"
+            )
 
     def init_strategies(self) -> dict[str, Any]:
         """``least_certain``, and the stock ones."""

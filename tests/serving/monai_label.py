@@ -84,6 +84,18 @@ class Server:
                 os.kill(int(process.name), signal.SIGKILL)
         self.process.wait()
 
+    def wait_for(self, text: str, seconds: float = 120) -> None:
+        deadline = time.monotonic() + seconds
+        while text not in self.log.read_text():
+            assert time.monotonic() < deadline, self.said()
+            time.sleep(0.1)
+
+    def wait_for_study(self, image: str) -> None:
+        deadline = time.monotonic() + 30
+        while image not in requests.get(f"{self.url}/datastore/?output=all", timeout=60).text:
+            assert time.monotonic() < deadline, self.said()
+            time.sleep(0.2)
+
     def info(self) -> dict:
         return requests.get(f"{self.url}/info/", timeout=60).json()
 

@@ -1,0 +1,113 @@
+"""What goes wrong around a running server, in medkd's own app."""
+
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from mlflow import MlflowClient
+from PIL import Image
+
+from medkd.datasets import make_cardiac_phantoms
+from medkd.serving import deploy
+
+from .conftest import edit, small_copy
+from .monai_label import Server
+from .test_server import pixels
+
+HEART, TISSUE = "confkd_cardiac_mri_segmentation", "ikdmil_histology_segmentation"
+
+
+@pytest.fixture(scope="module")
+def server(label_env, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("faults")
+    make_cardiac_phantoms(folder / "heart", strong=3, weak=0, validation=1, test=1, size=64, slices=3)
+    shutil.copytree(folder / "heart" / "images", folder / "studies")
+    for name in (HEART, TISSUE):
+        deploy(small_copy(name, folder / "bundles"), folder / "app")
+    made = Server(label_env, folder / "app", folder / "studies", folder).start()
+    for label in sorted((folder / "heart" / "labels").iterdir()):
+        made.put_label(label.name.removesuffix(".nii.gz"), label)
+    yield made
+    made.kill()
+
+
+@pytest.fixture
+def hearts(server):
+    return sorted(p.name.removesuffix(".nii.gz") for p in Path(server.studies).glob("*.nii.gz"))
+
+
+def add(server, name, save):
+    """A study that comes while the server runs."""
+    save(Path(server.studies) / name)
+    server.wait_for_study(name.split(".")[0])
+
+
+def test_a_volume_with_phases_is_refused_with_its_reason(server):
+    image = nib.Nifti1Image(np.random.default_rng(0).normal(size=(32, 32, 3, 4)).astype(np.float32), np.eye(4))
+    add(server, "cine.nii.gz", lambda path: nib.save(image, path))
+    assert server.infer(HEART, "cine").status_code == 500
+    assert "cine.nii.gz: expected a 3D image of one channel, found 32 × 32 × 3 × 4" in server.said()
+
+
+def test_a_picture_with_alpha_is_segmented(server, tmp_path):
+    pixels_ = np.random.default_rng(0).integers(0, 255, (48, 64, 4), dtype=np.uint8)
+    add(server, "alpha.png", lambda path: Image.fromarray(pixels_).save(path))
+    server.infer(TISSUE, "alpha", tmp_path / "mask.png")
+    assert pixels(tmp_path / "mask.png").shape == (48, 64)
+
+
+def test_an_image_that_vanished_is_an_error_of_that_request_alone(server, hearts, tmp_path):
+    study = Path(server.studies) / f"{hearts[-1]}.nii.gz"
+    shutil.copy(study, tmp_path)
+    study.unlink()
+    assert server.infer(HEART, hearts[-1]).status_code in {404, 500}
+    shutil.copy(tmp_path / study.name, study)
+    server.infer(HEART, hearts[0], tmp_path / "mask.nii.gz")
+
+
+def test_unknown_models_and_foreign_files_are_refused(server, hearts, tmp_path):
+    assert server.infer("nobody", hearts[0]).status_code in {404, 500}
+    assert "There is no model 'nobody' available" in server.said()
+    nib.save(nib.Nifti1Image(np.zeros((8, 8, 3), np.float32), np.eye(4)), tmp_path / "other.nii.gz")
+    for path in (tmp_path / "other.nii.gz", Path(server.studies) / ".." / "server.log", Path("/etc/passwd")):
+        assert server.infer(HEART, str(path)).status_code == 500
+        assert f"{path}: expected the name of a study, found a path" in server.said()
+
+
+def test_inferences_beside_a_training(server, hearts, tmp_path):
+    server.infer(HEART, hearts[0], tmp_path / "before.nii.gz")
+    with ThreadPoolExecutor(3) as pool:
+        training = pool.submit(server.train, HEART, max_epochs=2, tracking="None")
+        masks = [pool.submit(server.infer, HEART, hearts[0], tmp_path / f"{n}.nii.gz") for n in range(2)]
+        assert [mask.result().status_code for mask in masks] == [200, 200]
+        assert training.result().status_code == 200, server.said()
+    assert pixels(tmp_path / "0.nii.gz").shape == pixels(tmp_path / "before.nii.gz").shape
+
+
+def test_a_lost_mlflow_server_loses_no_training_and_no_record(server):
+    answer = server.train(HEART, tracking_uri="http://127.0.0.1:9")
+    assert answer.status_code == 200, answer.text + server.said()
+    assert "MLflow cannot be reached" in server.said()
+    offline = server.app / "model" / HEART / "eval" / "mlruns-offline.db"
+    client = MlflowClient(f"sqlite:///{offline.resolve()}")
+    (run,) = client.search_runs([client.get_experiment_by_name(HEART).experiment_id])
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["train_kl"] > 0
+
+
+def test_a_server_killed_in_a_training_serves_a_whole_student_again(server, hearts, tmp_path):
+    weights = server.app / "model" / HEART / "models" / "model.pt"
+    edit((server.app / "model" / HEART / "configs" / "train.yaml").resolve(), epoch_length=20)
+    server.kill()
+    server.start()
+    server.train(HEART, wait=False, max_epochs=200, tracking="None")
+    server.wait_for("Epoch[2] Complete")
+    server.kill()
+    assert torch.load(weights, weights_only=True)["model"]
+    assert sorted(path.name for path in weights.parent.iterdir() if not path.name.startswith(".")) == ["model.pt"]
+    server.start()
+    server.infer(HEART, hearts[0], tmp_path / "mask.nii.gz")
