@@ -61,6 +61,7 @@ def evaluate(model: Path, data: Path, section: str, size: list[int], handler: An
 
 
 def cells(ladder: Ladder, root: Path, seeds: list[int]) -> list[tuple[str, int]]:
+    """Rungs and seeds with a student."""
     found = [(rung, seed) for rung in ladder.rungs for seed in seeds]
     return [(rung, seed) for rung, seed in found if (cell_dir(root, rung, seed) / "models" / "model.pt").is_file()]
 
@@ -72,8 +73,9 @@ def main() -> int:
     parser.add_argument("output", type=Path)
     parser.add_argument("--image_size", type=int, nargs=2, default=[48, 48])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--rungs", nargs="+", default=None)
     options = parser.parse_args()
-    full, thresholds = load_ladder(BUNDLE), []
+    full, thresholds = load_ladder(BUNDLE, options.rungs), []
     done = cells(full, options.ladder, options.seeds)
     for rung, seed in done:
         cell, model = cell_dir(options.output, rung, seed), cell_dir(options.ladder, rung, seed) / "models" / "model.pt"
