@@ -16,7 +16,8 @@ ORDER = {
     "kdas": (["kdas", "teacher"], "kdas"),
     "ikdmil": (["all_foreground", "mil_teacher", "role_switch", "full_supervision"], "role_switch"),
 }
-pytestmark = pytest.mark.slow
+# A machine that does something else beside is several times as slow: two threads wait for each other.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
 
 @pytest.fixture(scope="module", params=list(ORDER))
