@@ -16,8 +16,7 @@ ORDER = {
     "kdas": (["kdas", "teacher"], "kdas"),
     "ikdmil": (["all_foreground", "mil_teacher", "role_switch", "full_supervision"], "role_switch"),
 }
-# A machine that does something else beside is several times as slow: two threads wait for each other.
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module", params=list(ORDER))
