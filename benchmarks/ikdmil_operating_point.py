@@ -2,9 +2,9 @@
 
     python benchmarks/ikdmil_operating_point.py DATA LADDER OUT --image_size 48 48 --seeds 0 1 2
 
-DATA and LADDER are the folders that ikdmil_glas.py left. A map's level depends on the loss it was trained with, so that at
-one fixed threshold students differ in nothing but that. Here the threshold of each is the one above which 5 % of the pixels
-of negative validation tiles lie: image-level labels suffice for that. OUT gets the ladder's tables.
+DATA and LADDER are the folders that ikdmil_glas.py left. A map's level depends on the loss it was trained with, and
+one fixed threshold compares that before anything else. Here the threshold of each student is the one above which 5 % of the
+pixels of negative validation tiles lie: image-level labels suffice for that. OUT gets the ladder's tables.
 """
 
 import argparse
