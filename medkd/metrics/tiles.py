@@ -37,7 +37,7 @@ def tile_scores(prediction: Mask, mask: Mask, *, hausdorff: bool = True) -> dict
 
 
 class RegionScores:
-    """IoU at 0.5 and pixel average precision (PxAP) over all tiles of a region, however many there are."""
+    """IoU of the masks and pixel average precision (PxAP) of the maps, over all tiles of a region, however many there are."""
 
     def __init__(self) -> None:
         self.positive = np.zeros(_BINS + 1, dtype=np.int64)  # pixels inside and outside the structure, by probability
