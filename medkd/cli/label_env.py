@@ -18,4 +18,4 @@ def _run(options: argparse.Namespace) -> None:
 
     python = make_label_environment(options.path)
     print(f"Python:   {python}")
-    print(f"App:      {python.parent / 'monailabel'} apps --download --name monaibundle --output DIR")
+    print(f"Activate: source {python.parent / 'activate'}    # then what `medkd deploy` prints")

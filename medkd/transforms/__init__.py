@@ -1,5 +1,6 @@
 """Transforms, one idea per file."""
 
+from medkd.transforms.annotated import IgnoreUnannotatedd
 from medkd.transforms.cases import LoadCased
 from medkd.transforms.checks import CheckCased, CheckFilesd
 from medkd.transforms.frames import to_mask, to_rgb
@@ -13,6 +14,7 @@ __all__ = [
     "AtomicNibabelWriter",
     "CheckCased",
     "CheckFilesd",
+    "IgnoreUnannotatedd",
     "LoadCased",
     "LoadTiled",
     "Spacingd",

@@ -35,21 +35,21 @@ class Server:
         self.environment = {"MONAI_LABEL_TRACKING_URI": self.store, "OMP_NUM_THREADS": "1", **environment}
 
     def start(self, *options: str) -> "Server":
-        path = f"{self.python.parent}{os.pathsep}{os.environ['PATH']}"
-        command = [
-            str(self.python.parent / "monailabel"),
-            "start_server",
-            "--app",
-            str(self.app),
-            "--studies",
-            self.studies,
-        ]
+        command = [str(self.python.parent / "monailabel"), "start_server", "--app", str(self.app)]
+        self.environment["PATH"] = (
+            f"{self.python.parent}{os.pathsep}{os.environ['PATH']}"  # a script that calls `python`
+        )
+        place = ["--host", "127.0.0.1", "--port", str(self.port)]
+        return self.launch([*command, "--studies", self.studies, *place, *options])
+
+    def launch(self, command: list[str]) -> "Server":
+        """Run what starts the server and wait until it answers."""
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
-                [*command, "--host", "127.0.0.1", "--port", str(self.port), *options],
+                command,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "PATH": path, **self.environment},
+                env={**os.environ, **self.environment},
                 cwd=self.log.parent,
                 start_new_session=True,
             )
@@ -108,10 +108,10 @@ class Server:
             to.write_bytes(answer.content)
         return answer
 
-    def put_label(self, image: str, label: Path) -> None:
+    def put_label(self, image: str, label: Path, **params) -> None:
         with label.open("rb") as file:
-            where = f"{self.url}/datastore/label?image={image}"
-            answer = requests.put(where, files={"label": (label.name, file)}, data={"params": "{}"}, timeout=60)
+            where, data = f"{self.url}/datastore/label?image={image}", {"params": json.dumps(params)}
+            answer = requests.put(where, files={"label": (label.name, file)}, data=data, timeout=60)
         assert answer.status_code == 200, answer.text
 
     def remove_label(self, image: str) -> None:

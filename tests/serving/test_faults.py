@@ -88,6 +88,20 @@ def test_inferences_beside_a_training(server, hearts, tmp_path):
     assert pixels(tmp_path / "0.nii.gz").shape == pixels(tmp_path / "before.nii.gz").shape
 
 
+def test_fresh_weights_and_the_bundle_s_own_validation_data(server):
+    data = server.log.parent / "heart"
+    shutil.copytree(data, server.app / "model" / HEART / "data")
+    with_weights = server.train(HEART, tracking="None")  # leaves its loader in the task's list of handlers
+    fresh = server.train(HEART, pretrained=False, val_split=-1)
+    assert (with_weights.status_code, fresh.status_code) == (200, 200), server.said()
+    client = MlflowClient(server.store)
+    (run,) = client.search_runs([client.get_experiment_by_name(HEART).experiment_id])
+    assert run.data.metrics["val_mean_dice"] >= 0
+    said = server.log.read_text().rpartition("Train Request")[2]
+    assert "CheckpointLoader" not in said
+    assert "Total Records for Training: 5" in said
+
+
 def test_a_lost_mlflow_server_loses_no_training_and_no_record(server):
     answer = server.train(HEART, tracking_uri="http://127.0.0.1:9")
     assert answer.status_code == 200, answer.text + server.said()

@@ -1,0 +1,126 @@
+"""What a MONAI Label server takes for one study, by stage, for the three bundles with the networks that they ship.
+
+A real server of medkd's app answers requests for one image after the other; medians of its own clock are printed, and
+of the client's, which waits for the mask. Weights do not change these figures: they are random.
+
+    python benchmarks/serving.py SERVER/bin/python [--rounds 7] [--device cpu]     (SERVER: made by `medkd label-env`)
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import requests
+import torch
+from monai.bundle import ConfigParser
+from PIL import Image
+
+from medkd.serving import deploy
+
+BUNDLES = Path(__file__).resolve().parents[1] / "bundles"
+NETWORKS = {
+    "confkd_cardiac_mri_segmentation": "heart",
+    "kdas_polyp_segmentation": "polyp",
+    "ikdmil_histology_segmentation": "tile",
+}
+SIZES = {"heart": (216, 256, 10), "polyp": (384, 288), "tile": (512, 512)}
+STAGES = ("Pre", "Inferer", "Invert", "Post", "Write", "Total")
+PORT = 8097
+
+
+def make_studies(folder: Path) -> Path:
+    """Noise in the sizes of an ACDC volume, a CVC-ClinicDB frame and a tile."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    volume = rng.normal(size=SIZES["heart"]).astype(np.float32)
+    nib.save(nib.Nifti1Image(volume, np.diag([1.4, 1.4, 10, 1])), folder / "heart.nii.gz")
+    for name in ("polyp", "tile"):
+        pixels = rng.integers(0, 255, (*SIZES[name][::-1], 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{name}.png")
+    return folder
+
+
+def make_app(folder: Path) -> Path:
+    """The three bundles with random weights, deployed."""
+    for name in NETWORKS:
+        bundle = folder / name
+        shutil.copytree(BUNDLES / name, bundle, ignore=shutil.ignore_patterns("models", "checkpoints", "eval", "data"))
+        (bundle / "models").mkdir()
+        parser = ConfigParser()
+        parser.read_config(str(bundle / "configs" / "inference.yaml"))
+        network = parser.get_parsed_content("network_def")
+        torch.save({"model": network.state_dict()}, bundle / "models" / "model.pt")
+        deploy(bundle, folder / "app")
+    return folder / "app"
+
+
+def ask(name: str, device: str) -> float:
+    """Seconds until the mask is there."""
+    started = time.perf_counter()
+    where = f"http://127.0.0.1:{PORT}/infer/{name}?image={NETWORKS[name]}&output=image"
+    requests.post(where, data={"params": json.dumps({"device": device})}, timeout=600).raise_for_status()
+    return time.perf_counter() - started
+
+
+def answers() -> bool:
+    try:
+        return requests.get(f"http://127.0.0.1:{PORT}/info/", timeout=5).ok
+    except requests.RequestException:
+        return False
+
+
+def report(name: str, log: str, client: list[float]) -> None:
+    """One row; the first request, in which the network is loaded, is told apart."""
+    lines = [line for line in log.splitlines() if "++ Latencies" in line]
+    stages = {stage: [float(re.search(rf"{stage}: ([\d.]+)", line)[1]) for line in lines] for stage in STAGES}
+    size = " × ".join(map(str, SIZES[NETWORKS[name]]))
+    middle = [1000 * statistics.median(stages[stage][1:]) for stage in STAGES]
+    cells = [f"{value:.0f}" for value in [*middle, 1000 * statistics.median(client[1:]), 1000 * client[0]]]
+    print("| " + " | ".join([name, size, *cells]) + " |")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("python", type=Path, help="of the server's environment")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--device", default="cpu")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as made:
+        folder, log = Path(made), Path(made) / "server.log"
+        command = [options.python.parent / "monailabel", "start_server", "--app", make_app(folder)]
+        command += ["--studies", make_studies(folder / "studies"), "--host", "127.0.0.1", "--port", str(PORT)]
+        path = f"{options.python.parent.absolute()}{os.pathsep}{os.environ['PATH']}"
+        with log.open("w") as file:
+            process = subprocess.Popen(
+                list(map(str, command)), stdout=file, stderr=file, cwd=folder, env={**os.environ, "PATH": path},
+                start_new_session=True,
+            )  # fmt: skip
+        try:
+            while not answers():
+                if process.poll() is not None:
+                    sys.exit(log.read_text())
+                time.sleep(0.5)
+            print("| bundle | image | load | network | invert | post | write | server | client | first request |")
+            for name in NETWORKS:
+                before = len(log.read_text())
+                client = [ask(name, options.device) for _ in range(options.rounds + 1)]
+                report(name, log.read_text()[before:], client)
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
