@@ -14,14 +14,16 @@ from monailabel.interfaces.exception import MONAILabelError, MONAILabelException
 from monailabel.tasks.activelearning.first import First
 from monailabel.tasks.activelearning.random import Random
 from monailabel.tasks.infer.bundle import BundleInferTask
+from monailabel.utils.async_tasks.utils import processes
 from monailabel.utils.others.generic import strtobool
 
 import medkd
+from medkd.dicom import read_series
 from medkd.monailabel.segments import segment_attributes
 from medkd.monailabel.slides import TileInferTask
 from medkd.monailabel.training import DistillationTrainTask
 from medkd.monailabel.uncertainty import EntropyScoring, LeastCertain
-from medkd.serving.checks import read_metadata
+from medkd.serving.checks import read_bundle, read_metadata
 
 __all__ = ["MyApp"]
 
@@ -38,6 +40,8 @@ class MyApp(MONAILabelApp):  # type: ignore[misc] # the server is not installed 
     """
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
+        # With studies of a PACS its messages name the patients: "Saving Label … PatientID".
+        logging.getLogger("monailabel.datastore").setLevel(logging.WARNING)
         self.bundles = _bundles(Path(app_dir) / "model", conf.get("models", ""))
         description = "Students distilled by medkd"
         super().__init__(app_dir, studies, conf, name="medkd", description=description, version=medkd.__version__)
@@ -62,6 +66,7 @@ class MyApp(MONAILabelApp):  # type: ignore[misc] # the server is not installed 
     def infer(self, request: dict[str, Any], datastore: Any = None) -> Any:
         """As the stock app; a DICOM segmentation gets the names and codes of the bundle, whatever the request says."""
         self._check_place(request.get("image"))
+        self._check_series(request)
         result = super().infer(request, datastore)
         file, info = (result or {}).get("file"), request.get("label_info")
         if isinstance(info, list) and isinstance(file, str) and request.get("model") in self.bundles:
@@ -79,17 +84,36 @@ class MyApp(MONAILabelApp):  # type: ignore[misc] # the server is not installed 
         """The stock app reads any file of the machine that a request names.
 
         Raises:
-            MONAILabelException: for a path that is neither a study's nor an upload's.
+            MONAILabelException: for what is no study's name, or a path that is neither a study's nor an upload's.
         """
-        if not isinstance(image, str) or not Path(image).exists():
+        if not isinstance(image, str) or not image:
+            return
+        if not Path(image).exists():
+            if not self.datastore().get_image_uri(image):
+                raise _refused(image, "nothing of that name")
             return
         path, uploads = Path(image).resolve(), Path(tempfile.gettempdir()).resolve()
         upload = path.parent == uploads and re.fullmatch(r"tmp\w{8}\..+", path.name)
         places = [Path(place).resolve() for place in (self.studies, self.sessions().store_path) if Path(place).is_dir()]
         if not upload and not any(path.is_relative_to(place) for place in places):
-            raise MONAILabelException(
-                MONAILabelError.INVALID_INPUT, f"{image}: expected the name of a study, found a path"
-            )
+            raise _refused(image, "a path")
+
+    def _check_series(self, request: dict[str, Any]) -> None:
+        """What the server makes of a series from a PACS has no gaps: what lay behind one has moved.
+
+        Raises:
+            ValueError: for a series that is no sound volume of the bundle's modality.
+        """
+        image, bundle = request.get("image"), self.bundles.get(str(request.get("model")))
+        if not isinstance(image, str) or Path(image).exists() or bundle is None:
+            return
+        folder = Path(str(self.datastore().get_image_uri(image)).removesuffix(".nii.gz"))
+        if folder.is_dir():
+            read_series(folder, modality=read_bundle(bundle).modality)
+
+    def async_scoring(self, method: str | None, params: dict[str, Any] | None = None) -> Any:
+        """As the stock app, which adds a task at every request for a study, where none is running: scores are kept."""
+        return {} if method is None and processes("scoring") else super().async_scoring(method, params)
 
     def init_strategies(self) -> dict[str, Any]:
         """``least_certain``, and the stock ones."""
@@ -98,6 +122,11 @@ class MyApp(MONAILabelApp):  # type: ignore[misc] # the server is not installed 
     def init_scoring_methods(self) -> dict[str, Any]:
         """The entropy of every student; the server runs them in the background, at its start and after trainings."""
         return {f"{name}_entropy": EntropyScoring(name, self._infers[name]) for name in self.bundles}
+
+
+def _refused(image: str, found: str) -> MONAILabelException:
+    message = f"{image}: expected the name of a study, found {found}"
+    return MONAILabelException(MONAILabelError.INVALID_INPUT, message)
 
 
 def _bundles(folder: Path, wanted: str) -> dict[str, Path]:

@@ -38,7 +38,7 @@ def make_label_environment(path: str | Path) -> Path:
     ready = folder / _READY
     if ready.is_file() and ready.read_text(encoding="utf-8") == wanted:
         return python
-    venv.create(folder, with_pip=True)
+    venv.create(folder, with_pip=True, symlinks=sys.platform != "win32")
     with resources.as_file(resources.files("medkd.serving") / _PINS) as pins:
         for packages in (_FIRST, ["--no-deps", "-r", str(pins)], ["--no-deps", *_LAST], ["--no-deps", *_medkd()]):
             _run([str(python), "-m", "pip", "install", "--disable-pip-version-check", "--quiet", *packages])

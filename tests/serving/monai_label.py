@@ -30,6 +30,7 @@ class Server:
         with socket.socket() as one:
             one.bind(("127.0.0.1", 0))
             self.port = one.getsockname()[1]
+        self.process: subprocess.Popen | None = None
         self.python, self.app, self.studies, self.log = python, app, str(studies), folder / "server.log"
         self.store = f"sqlite:///{folder / 'mlruns.db'}"
         self.environment = {"MONAI_LABEL_TRACKING_URI": self.store, "OMP_NUM_THREADS": "1", **environment}
@@ -74,7 +75,9 @@ class Server:
         return self.log.read_text()[-6000:]
 
     def kill(self) -> None:
-        """The server and its trainings, without a warning."""
+        """The server and its trainings, if it runs, without a warning."""
+        if self.process is None:
+            return
         for process in Path("/proc").glob("[0-9]*"):
             try:
                 same = os.getsid(int(process.name)) == self.process.pid
@@ -85,6 +88,7 @@ class Server:
         self.process.wait()
 
     def wait_for(self, text: str, seconds: float = 120) -> None:
+        """Until the log has it; the log may come after the answer."""
         deadline = time.monotonic() + seconds
         while text not in self.log.read_text():
             assert time.monotonic() < deadline, self.said()

@@ -21,10 +21,10 @@ HEART = "confkd_cardiac_mri_segmentation"
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "monai-label.md"
 
 
-def commands(number: int) -> list[str]:
-    """Of the page's n-th block."""
-    blocks = re.findall(r"```bash\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
-    return blocks[number].strip().splitlines()
+def blocks() -> list[list[str]]:
+    """The commands of each of the page's blocks."""
+    found = re.findall(r"```bash\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
+    return [block.strip().splitlines() for block in found]
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_from_a_trained_bundle_to_a_served_and_retrained_one(desk, label_env):
     server = Server(label_env, desk / "APP", desk / "STUDIES", desk)
     typed = [
         command.replace(":8000", f":{server.port}").replace("port 8000", f"port {server.port}")
-        for command in commands(0)
+        for command in blocks()[0]
     ]
     assert len(typed) < 10
     before = (desk / "bundles" / HEART / "models" / "model.pt").read_bytes()
@@ -70,7 +70,7 @@ def test_from_a_trained_bundle_to_a_served_and_retrained_one(desk, label_env):
 
 
 def test_a_study_without_a_server(desk):
-    (command,) = [line for number in range(4) for line in commands(number) if line.startswith("medkd infer")]
+    (command,) = [line for block in blocks() for line in block if line.startswith("medkd infer")]
     done = subprocess.run(["bash", "-ec", command], cwd=desk, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (desk / "seg.dcm").is_file()

@@ -71,12 +71,15 @@ def pacs(tmp_path_factory):
 
 
 def without_the_first_class(bundle: Path) -> Path:
-    """A student that never sees a right ventricle: the first label of the mask is the second of the bundle."""
+    """A student that only ever sees myocardium and left ventricle: the first label of the mask is the bundle's second."""
     path = bundle / "models" / "model.pt"
     content = torch.load(path, weights_only=True)
-    for key, value in content["model"].items():
-        if key.startswith("student") and key.endswith("bias") and value.shape == (4,):
-            value[1] = -1e6
+    *_, last = [
+        k for k, v in content["model"].items() if k.startswith("student") and k.endswith("bias") and len(v) == 4
+    ]
+    weight = content["model"][last.replace("bias", "weight")]
+    weight[3] = -weight[2]
+    content["model"][last] = torch.tensor([-1e6, -1e6, 0.0, 0.0])
     torch.save(content, path)
     return bundle
 
@@ -142,6 +145,37 @@ def test_it_goes_back_to_the_pacs(server, pacs, tmp_path):
     study = dcmread(next(series.iterdir())).StudyInstanceUID
     listed = requests.get(f"{url}/dicom-web/studies/{study}/series", timeout=60).json()
     assert sorted(one["00080060"]["Value"][0] for one in listed) == ["MR", "SEG"]
+
+
+def _missing(slices):
+    del slices[2]
+
+
+def _turned(slices):
+    slices[3].ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+
+
+def _ct(slices):
+    for one in slices:
+        one.Modality = "CT"
+
+
+@pytest.mark.parametrize(
+    ("break_it", "message"),
+    [
+        (_missing, "expected slices every 7.50 mm, found 15.00 mm after slice 2 of 4; a slice may be missing"),
+        (_turned, "expected one orientation, found 1 of 5 slices in another"),
+        (_ct, "expected the modality MR, found CT"),
+    ],
+)
+def test_what_is_no_sound_series_is_refused(server, pacs, tmp_path, break_it, message):
+    slices = datasets(volume())
+    break_it(slices)
+    write(tmp_path / "series", slices)
+    for file in (tmp_path / "series").iterdir():
+        requests.post(f"{pacs[0]}/instances", data=file.read_bytes(), timeout=60).raise_for_status()
+    assert server.infer("heart_segmentation", uid(tmp_path / "series")).status_code == 500
+    server.wait_for(message, seconds=10)
 
 
 def test_corrections_in_the_pacs_train_the_student(server, pacs, tmp_path):
