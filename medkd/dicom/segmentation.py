@@ -14,11 +14,12 @@ import medkd
 from medkd.dicom.series import Series
 from medkd.files import atomic_path
 
-__all__ = ["write_segmentation"]
+__all__ = ["ANATOMY", "TISSUE", "write_segmentation"]
 
 _logger = logging.getLogger(__name__)
-_ANATOMY = ["SCT", "91723000", "Anatomical Structure"]
-_TISSUE = ["SCT", "85756007", "Tissue"]
+# What a segment is called that the bundle has no codes for (categories: CID 7150).
+ANATOMY = ["SCT", "91723000", "Anatomical Structure"]
+TISSUE = ["SCT", "85756007", "Tissue"]
 
 
 def write_segmentation(
@@ -107,7 +108,7 @@ def _description(number: int, name: str, coded: Mapping[str, Any] | None, algori
         _logger.warning(
             'The label "%s" has no code in the bundle\'s metadata (label_codes): it is coded as tissue.', name
         )
-    coded = coded or {"category": _ANATOMY, "type": _TISSUE}
+    coded = coded or {"category": ANATOMY, "type": TISSUE}
     return SegmentDescription(
         segment_number=number,
         segment_label=name,

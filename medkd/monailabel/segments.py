@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 from monai.transforms import LoadImage
 
-__all__ = ["segment_attributes"]
+from medkd.dicom.segmentation import ANATOMY, TISSUE
 
-_CATEGORY = ["SCT", "123037004", "Anatomical Structure"]
-_TYPE = ["SCT", "85756007", "Tissue"]
+__all__ = ["segment_attributes"]
 
 
 def segment_attributes(
@@ -50,8 +49,8 @@ def _segment(name: str, value: int, coded: Mapping[str, Any], algorithm: str) ->
         "SegmentDescription": name,
         "SegmentAlgorithmType": "AUTOMATIC",
         "SegmentAlgorithmName": algorithm[:64],
-        "SegmentedPropertyCategoryCodeSequence": _code(coded.get("category", _CATEGORY)),
-        "SegmentedPropertyTypeCodeSequence": _code(coded.get("type", _TYPE)),
+        "SegmentedPropertyCategoryCodeSequence": _code(coded.get("category", ANATOMY)),
+        "SegmentedPropertyTypeCodeSequence": _code(coded.get("type", TISSUE)),
     }
 
 
