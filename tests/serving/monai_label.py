@@ -137,3 +137,10 @@ class Server:
         }
         where = f"{self.url}/train/{model}?run_sync={str(wait).lower()}"
         return requests.post(where, json=params, timeout=600)
+
+    def wait_for_training(self) -> None:
+        deadline = time.monotonic() + 300
+        while (status := requests.get(f"{self.url}/train/", timeout=60).json()["status"]) != "DONE":
+            assert status != "ERROR", self.said()
+            assert time.monotonic() < deadline, self.said()
+            time.sleep(0.5)

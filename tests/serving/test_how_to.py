@@ -58,6 +58,7 @@ def test_from_a_trained_bundle_to_a_served_and_retrained_one(desk, label_env):
             else:
                 done = subprocess.run(["bash", "-ec", command], cwd=desk, capture_output=True, text=True)
                 assert done.returncode == 0, f"{command}: {done.stderr}{server.log.exists() and server.said()}"
+        server.wait_for_training()
     finally:
         server.kill()
     assert (desk / "mask.nii.gz").stat().st_size > 0
