@@ -23,7 +23,7 @@ QUICK = {"num_workers": 0, "progress": False, "epoch_length": 2}
 TRAINING = {
     "confkd_cardiac_mri_segmentation": {"volumes_per_batch": 2},
     "kdas_polyp_segmentation": {"scales": [1.0], "batch_size": 2, "teacher_def#backbone": "b1"},
-    "ikdmil_histology_segmentation": {"batch_size": 4, "switch_epochs": [1]},
+    "ikdmil_histology_segmentation": {"batch_size": 4, "switch_epochs": [1], "teacher_epochs": 1},
 }
 
 

@@ -27,6 +27,8 @@ def test_the_server_finds_the_student_and_what_retraining_needs(volume_bundle, a
     assert (found.path / "configs" / "train.yaml").is_file()
     assert [path.name for path in (found.path / "checkpoints").iterdir()] == ["teacher.pt"]
     assert [path.name for path in (app / "model").glob("[!.]*")] == ["confkd_cardiac_mri_segmentation"]
+    (volume_bundle / "checkpoints" / "teacher.pt").write_bytes(b"brought along")
+    assert (deploy(volume_bundle, app).path / "checkpoints" / "teacher.pt").read_bytes() == b"brought along"
 
 
 def test_versions_follow_each_other_and_can_be_taken_back(volume_bundle, app):
