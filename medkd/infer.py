@@ -44,7 +44,7 @@ def infer_study(bundle: str | Path, study: str | Path, output: str | Path, *, de
         ValueError: for a study that is no sound series of the bundle's modality, or a bundle for pictures.
     """
     served = read_bundle(Path(bundle).resolve())
-    if next(iter(served.metadata["network_data_format"]["inputs"].values()))["num_channels"] == 3:
+    if served.pictures:
         raise ValueError(
             f"{bundle}: expected a bundle for volumes, found one for pictures; use `monai.bundle run` for those"
         )

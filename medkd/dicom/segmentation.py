@@ -20,6 +20,11 @@ _logger = logging.getLogger(__name__)
 # What a segment is called that the bundle has no codes for (categories: CID 7150).
 ANATOMY = ["SCT", "91723000", "Anatomical Structure"]
 TISSUE = ["SCT", "85756007", "Tissue"]
+# Of patient and study, of type 2 in the standard: they must be there, and may be empty.
+_MAY_BE_EMPTY = (
+    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate", "StudyTime", "AccessionNumber",
+    "ReferringPhysicianName",
+)  # fmt: skip
 
 
 def write_segmentation(
@@ -33,7 +38,7 @@ def write_segmentation(
     algorithm: str = "medkd",
     version: str = medkd.__version__,
 ) -> Path:
-    """Write a mask of a series; segments that are empty are in it too, and say so by having no frame.
+    """Write a mask of a series; segments that are empty are in it too.
 
     Args:
         mask: ``[X, Y, Z]``, 0 and the values of ``labels``.
@@ -50,7 +55,8 @@ def write_segmentation(
         The file.
 
     Raises:
-        ValueError: if mask and series do not have the same grid.
+        ValueError: if mask and series do not have the same grid, or a header holds what DICOM does not allow; which value is
+            not said, for it may be the patient's.
     """
     import highdicom
     from highdicom.seg import Segmentation
@@ -62,22 +68,31 @@ def write_segmentation(
         for number, (name, value) in enumerate(labels.items(), 1)
     ]
     stacked = np.stack([frames == value for value in labels.values()], axis=-1).astype(np.uint8)
-    written = Segmentation(
-        source_images=series.slices,
-        pixel_array=stacked,
-        segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
-        segment_descriptions=segments,
-        series_instance_uid=generate_uid(),
-        series_number=int(series.slices[0].get("SeriesNumber") or 0) + 1000,
-        sop_instance_uid=generate_uid(),
-        instance_number=1,
-        manufacturer="medkd",
-        manufacturer_model_name=algorithm[:64],
-        software_versions=medkd.__version__,
-        device_serial_number="0",
-        content_label="SEGMENTATION",
-        series_description=algorithm[:64],
-    )
+    for dataset in series.slices:
+        for keyword in _MAY_BE_EMPTY:
+            if keyword not in dataset:  # an anonymiser took it away
+                setattr(dataset, keyword, "")
+    try:
+        written = Segmentation(
+            source_images=series.slices,
+            pixel_array=stacked,
+            segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
+            segment_descriptions=segments,
+            series_instance_uid=generate_uid(),
+            series_number=int(series.slices[0].get("SeriesNumber") or 0) + 1000,
+            sop_instance_uid=generate_uid(),
+            instance_number=1,
+            manufacturer="medkd",
+            manufacturer_model_name=algorithm[:64],
+            software_versions=medkd.__version__,
+            device_serial_number="0",
+            content_label="SEGMENTATION",
+            series_description=algorithm[:64],
+        )
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{series.path}: expected headers that a DICOM segmentation can repeat, found one that it cannot ({type(error).__name__})"
+        ) from None
     with atomic_path(output) as partial:
         written.save_as(partial)
     return Path(output)

@@ -15,7 +15,7 @@ from ignite.engine import Engine, Events
 from mlflow.entities import Param, RunTag
 from monai.handlers import MLFlowHandler
 
-from medkd.handlers.tracking_client import FallbackClient
+from medkd.handlers.tracking_client import fallback_client
 
 __all__ = ["TrackingHandler", "flatten"]
 
@@ -32,7 +32,7 @@ class TrackingHandler(MLFlowHandler):
         tags: tags of the run; versions, git commit and the parent run (from ``MEDKD_PARENT_RUN``) are added.
         picture_dir: a folder whose PNG files are logged after every epoch: each once, and none that is older than the
             run, whose pictures an earlier one left there.
-        offline_dir: where a run goes on whose MLflow server cannot be reached (``FallbackClient``); none: that is an error.
+        offline_dir: where a run goes on whose MLflow server cannot be reached (``fallback_client``); none: that is an error.
         kwargs: the arguments of ``monai.handlers.MLFlowHandler``. The run's name must be unique, or the run would be
             merged with an unfinished one of the same name.
     """
@@ -48,7 +48,7 @@ class TrackingHandler(MLFlowHandler):
     ) -> None:
         super().__init__(**kwargs)
         if offline_dir and str(self.client.tracking_uri).startswith("http"):
-            self.client = FallbackClient(self.client, offline_dir)
+            self.client = fallback_client(self.client, offline_dir, run=str(self.run_name))
         self.config_file = config_file
         self.tags = dict(tags or {})
         self.picture_dir = Path(picture_dir) if picture_dir else None

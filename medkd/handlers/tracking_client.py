@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import weakref
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import requests
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-__all__ = ["FallbackClient"]
+__all__ = ["FallbackClient", "fallback_client"]
 
 _logger = logging.getLogger(__name__)
 _WRITES = {"log_batch", "log_artifact", "log_inputs", "set_tag", "set_terminated"}
@@ -21,8 +23,8 @@ _WRITES = {"log_batch", "log_artifact", "log_inputs", "set_tag", "set_terminated
 class FallbackClient:
     """Calls an ``MlflowClient``; from the moment its server cannot be reached, a local one.
 
-    What was written to the run before is written there too, so that the local run is a whole one. A warning says where
-    it is. Only what the server refuses is an error.
+    What was written to the run before is written there too, so that the local run is a whole one; the server's ends in
+    the middle. A warning says where it is. What the server refuses is an error, as ever.
 
     Args:
         client: of the server.
@@ -31,12 +33,14 @@ class FallbackClient:
 
     def __init__(self, client: MlflowClient, folder: str | Path) -> None:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # MLflow's own seven take minutes
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")  # seconds
         self._client, self._folder = client, Path(folder).resolve()
         self._offline = False
-        self._experiment: str | None = None  # its name, and the run's
-        self._run: str | None = None
+        self._experiment: str | None = None
+        self._experiment_id: str | None = None
+        self._run: Any = None
         self._written: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
-        self._local: dict[str, str] = {}  # the server's names of experiment and run, and the local ones
+        self._local: dict[str, str] = {}  # the server's identifiers of experiment and run, and the local ones
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._client, name)
@@ -58,16 +62,21 @@ class FallbackClient:
 
     def _do(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         def here(value: Any) -> Any:
-            return self._local.get(value, value) if self._offline and isinstance(value, str) else value
+            if isinstance(value, list):
+                return [here(item) for item in value]
+            return self._local.get(value, value) if isinstance(value, str) else value
 
         if self._offline and name == "create_experiment":
             return self._client.create_experiment(args[0], (self._folder / "mlruns-offline").as_uri())
         return getattr(self._client, name)(*map(here, args), **{key: here(value) for key, value in kwargs.items()})
 
     def _remember(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-        if name in {"create_run", "get_run"} and self._run is None:
-            self._run = result.info.run_name
-            self._local = {result.info.experiment_id: "", result.info.run_id: ""}
+        if name == "get_experiment_by_name" and result is not None:
+            self._experiment_id = result.experiment_id
+        elif name == "create_experiment":
+            self._experiment_id = result
+        elif name in {"create_run", "get_run"} and self._run is None:
+            self._run = result
         elif name in _WRITES:
             self._written.append((name, args, kwargs))
 
@@ -76,29 +85,41 @@ class FallbackClient:
         uri = f"sqlite:///{self._folder / 'mlruns-offline.db'}"
         _logger.warning("MLflow cannot be reached (%s); the run goes on in %s.", error, uri)
         self._client, self._offline = MlflowClient(uri), True
+        if self._experiment_id is None:
+            return
+        found = self._client.get_experiment_by_name(self._experiment)
+        local = found.experiment_id if found else self._do("create_experiment", (self._experiment,), {})
+        self._local[self._experiment_id] = str(local)
         if self._run is None:
             return
-        experiment_id, run_id = self._local
-        self._local = {experiment_id: self._local_experiment()}
-        self._local[run_id] = self._local_run(self._local[experiment_id])
+        run = self._client.create_run(local, run_name=self._run.info.run_name)
+        self._local[self._run.info.run_id] = str(run.info.run_id)
         for written in self._written:
             self._do(*written)
 
-    def _local_experiment(self) -> str:
-        found = self._client.get_experiment_by_name(self._experiment)
-        return str(found.experiment_id if found else self._do("create_experiment", (self._experiment,), {}))
 
-    def _local_run(self, experiment: str) -> str:
-        """That of another handler of the same run, if it went offline before."""
-        runs = [run for run in self._client.search_runs([experiment]) if run.info.run_name == self._run]
-        unfinished = [run for run in runs if run.info.status == "RUNNING"]
-        return str(
-            (unfinished[0] if unfinished else self._client.create_run(experiment, run_name=self._run)).info.run_id
-        )
+_clients: weakref.WeakValueDictionary[tuple[str, ...], FallbackClient] = weakref.WeakValueDictionary()
+
+
+def fallback_client(client: MlflowClient, folder: str | Path, *, run: str) -> FallbackClient:
+    """The one client of a run: its handlers write in turn, and leave the server together.
+
+    Args:
+        client: of the server.
+        folder: of the local store.
+        run: what tells it from other runs of this process.
+    """
+    key = (str(client.tracking_uri), str(Path(folder).resolve()), run)
+    shared = _clients.get(key)
+    if shared is None:
+        _clients[key] = shared = FallbackClient(client, folder)
+    return shared
 
 
 def _unreachable(error: Exception) -> bool:
     """Whether it is the connection that failed; a refused request would be refused again."""
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return bool(error.response.status_code >= 500)
     if isinstance(error, (requests.RequestException, ConnectionError)):
         return True
-    return isinstance(error, MlflowException) and "failed with exception" in str(error)
+    return isinstance(error, MlflowException) and bool(re.search(r"failed with (timeout )?exception", str(error)))

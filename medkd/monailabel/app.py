@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import logging
-import re
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
 from monailabel.interfaces.app import MONAILabelApp
-from monailabel.interfaces.exception import MONAILabelError, MONAILabelException
 from monailabel.tasks.activelearning.first import First
 from monailabel.tasks.activelearning.random import Random
 from monailabel.tasks.infer.bundle import BundleInferTask
@@ -19,6 +16,7 @@ from monailabel.utils.others.generic import strtobool
 
 import medkd
 from medkd.dicom import read_series
+from medkd.monailabel.guard import check_image, check_model, guarded
 from medkd.monailabel.segments import segment_attributes
 from medkd.monailabel.slides import TileInferTask
 from medkd.monailabel.training import DistillationTrainTask
@@ -46,10 +44,14 @@ class MyApp(MONAILabelApp):  # type: ignore[misc] # the server is not installed 
         description = "Students distilled by medkd"
         super().__init__(app_dir, studies, conf, name="medkd", description=description, version=medkd.__version__)
 
+    def init_datastore(self) -> Any:
+        """The stock one, which takes names of studies and no paths."""
+        return guarded(super().init_datastore())
+
     def init_infers(self) -> dict[str, Any]:
         """One task per bundle; one with ``slides.yaml`` also takes regions of slides."""
         return {
-            name: (TileInferTask if _reads_slides(path) else BundleInferTask)(str(path), self.conf)
+            name: (TileInferTask if _reads_slides(path) else BundleInferTask)(str(path), self.conf, load_strict=True)
             for name, path in self.bundles.items()
         }
 
@@ -65,7 +67,7 @@ class MyApp(MONAILabelApp):  # type: ignore[misc] # the server is not installed 
 
     def infer(self, request: dict[str, Any], datastore: Any = None) -> Any:
         """As the stock app; a DICOM segmentation gets the names and codes of the bundle, whatever the request says."""
-        self._check_place(request.get("image"))
+        self._check(request)
         self._check_series(request)
         result = super().infer(request, datastore)
         file, info = (result or {}).get("file"), request.get("label_info")
@@ -77,26 +79,18 @@ class MyApp(MONAILabelApp):  # type: ignore[misc] # the server is not installed 
 
     def infer_wsi(self, request: dict[str, Any], datastore: Any = None) -> Any:
         """Regions; MONAI Label 0.8.5 chooses among no GPU at all where there is none."""
-        self._check_place(request.get("image"))
+        self._check(request)
         return super().infer_wsi({"multi_gpu": torch.cuda.device_count() > 1, **request}, datastore)
 
-    def _check_place(self, image: Any) -> None:
-        """The stock app reads any file of the machine that a request names.
+    def train(self, request: dict[str, Any]) -> Any:
+        """As the stock app; a request cannot name weights elsewhere."""
+        check_model(request)
+        return super().train(request)
 
-        Raises:
-            MONAILabelException: for what is no study's name, or a path that is neither a study's nor an upload's.
-        """
-        if not isinstance(image, str) or not image:
-            return
-        if not Path(image).exists():
-            if not self.datastore().get_image_uri(image):
-                raise _refused(image, "nothing of that name")
-            return
-        path, uploads = Path(image).resolve(), Path(tempfile.gettempdir()).resolve()
-        upload = path.parent == uploads and re.fullmatch(r"tmp\w{8}\..+", path.name)
-        places = [Path(place).resolve() for place in (self.studies, self.sessions().store_path) if Path(place).is_dir()]
-        if not upload and not any(path.is_relative_to(place) for place in places):
-            raise _refused(image, "a path")
+    def _check(self, request: dict[str, Any]) -> None:
+        check_model(request)
+        sessions = self.sessions()
+        check_image(request.get("image"), self.datastore(), [self.studies, sessions and sessions.store_path])
 
     def _check_series(self, request: dict[str, Any]) -> None:
         """What the server makes of a series from a PACS has no gaps: what lay behind one has moved.
@@ -113,6 +107,10 @@ class MyApp(MONAILabelApp):  # type: ignore[misc] # the server is not installed 
 
     def async_scoring(self, method: str | None, params: dict[str, Any] | None = None) -> Any:
         """As the stock app, which adds a task at every request for a study, where none is running: scores are kept."""
+        if (
+            method is None and not self._server_mode
+        ):  # a training's own process; one by one all but the first are refused
+            return self._local_request("/scoring/", params, "Scoring")
         return {} if method is None and processes("scoring") else super().async_scoring(method, params)
 
     def init_strategies(self) -> dict[str, Any]:
@@ -122,11 +120,6 @@ class MyApp(MONAILabelApp):  # type: ignore[misc] # the server is not installed 
     def init_scoring_methods(self) -> dict[str, Any]:
         """The entropy of every student; the server runs them in the background, at its start and after trainings."""
         return {f"{name}_entropy": EntropyScoring(name, self._infers[name]) for name in self.bundles}
-
-
-def _refused(image: str, found: str) -> MONAILabelException:
-    message = f"{image}: expected the name of a study, found {found}"
-    return MONAILabelException(MONAILabelError.INVALID_INPUT, message)
 
 
 def _bundles(folder: Path, wanted: str) -> dict[str, Path]:
@@ -143,7 +136,8 @@ def _bundles(folder: Path, wanted: str) -> dict[str, Path]:
             f"{folder}: expected {', '.join(missing)}, found {', '.join(there) or 'no bundle'}; `medkd deploy` it"
         )
     _logger.info("Serving %s", ", ".join(names) or "no bundle")
-    return {name: there[name] for name in names}
+    # What is deployed while the server runs, or a training, is for the next start: two versions would be mixed.
+    return {name: there[name].resolve() for name in names}
 
 
 def _reads_slides(bundle: Path) -> bool:

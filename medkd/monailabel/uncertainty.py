@@ -60,21 +60,17 @@ class EntropyScoring(ScoringMethod):  # type: ignore[misc] # the server is not i
             known = dict(info.get("medkd") or {})
             if known.get(self.name, {}).get("version") == version:
                 continue
-            entropy = self._score(datastore.get_image_uri(image), image, request, probabilities)
+            entropy = self._score(datastore, image, request, probabilities)
             known[self.name] = {"version": version, "entropy": entropy}
             datastore.update_image_info(image, {"medkd": known})
             scored += 1
         return {"scored": scored}
 
-    def _score(self, path: str, image: str, request: Mapping[str, Any], probabilities: bool) -> float | None:
-        data = {
-            **self.task.config(),
-            **request,
-            "image": path,
-            "image_path": path,
-            "device": request.get("device", "cpu"),
-        }
+    def _score(self, datastore: Any, image: str, request: Mapping[str, Any], probabilities: bool) -> float | None:
         try:
+            path = datastore.get_image_uri(image)
+            place = {"image": path, "image_path": path, "device": request.get("device", "cpu")}
+            data = {**self.task.config(), **request, **place}
             data = self.task.run_pre_transforms(data, self.task.pre_transforms(data))
             data = self.task.run_inferer(data, device=data["device"])
         except Exception as error:  # noqa: BLE001 - one unreadable study must not end the scoring of the others

@@ -54,6 +54,11 @@ class ServedBundle:
         return {name.lower(): int(value) for value, name in channels.items() if name.lower() != "background"}
 
     @property
+    def pictures(self) -> bool:
+        """Whether its images are pictures in RGB; otherwise they are volumes."""
+        return bool(next(iter(self.metadata["network_data_format"]["inputs"].values()))["num_channels"] == 3)
+
+    @property
     def modality(self) -> str:
         """Of its images, as in DICOM; empty where the metadata do not say."""
         return str(next(iter(self.metadata["network_data_format"]["inputs"].values())).get("modality", ""))
@@ -193,4 +198,4 @@ def _running_problems(served: ServedBundle) -> list[str]:
         network = load_model(model, served.inference.get_parsed_content("network_def"))
     except Exception as error:  # noqa: BLE001 - a configuration can raise anything
         return [f"{model}: {error.__cause__ or error}; train again, or name the network it belongs to in network_def"]
-    return list(trial_problems(served.inference, served.metadata, served.labels, network.eval()))
+    return list(trial_problems(served.inference, network.eval(), served.labels, picture=served.pictures))

@@ -8,6 +8,8 @@ import sys
 import venv
 from importlib import metadata, resources
 from pathlib import Path
+from urllib.parse import urlparse
+from urllib.request import url2pathname
 
 __all__ = ["make_label_environment"]
 
@@ -61,7 +63,7 @@ def _medkd() -> list[str]:
     if not url.startswith("file://"):
         return [f"medkd=={distribution.version}"]
     editable = bool(origin.get("dir_info", {}).get("editable"))
-    return [*(["--editable"] if editable else []), url.removeprefix("file://")]
+    return [*(["--editable"] if editable else []), url2pathname(urlparse(url).path)]
 
 
 def _run(command: list[str]) -> None:

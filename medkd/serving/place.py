@@ -7,6 +7,7 @@ there is a whole bundle at any moment, and the versions before it stay.
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,10 +43,12 @@ class Deployment:
         app = self.path.parents[1]
         # By default the server fetches the list of the model zoo, and offers SAM2, which it downloads.
         options = f"--conf models {self.path.name} --conf zoo_source ngc --conf sam2 false"
-        settings = f"MONAI_LABEL_TRACKING_URI=sqlite:///{app / 'mlruns.db'}"  # MLflow refuses the server's file store
+        settings = "MONAI_LABEL_TRACKING_URI=" + shlex.quote(
+            f"sqlite:///{app / 'mlruns.db'}"
+        )  # MLflow refuses the server's file store
         if self.modality in {"MR", "US", "PT"}:  # a server asks a PACS for CT alone
             settings += f' MONAI_LABEL_DICOMWEB_SEARCH_FILTER=\'{{"Modality": "{self.modality}"}}\''
-        return f"{settings} monailabel start_server --app {app} --studies STUDIES {options}"
+        return f"{settings} monailabel start_server --app {shlex.quote(str(app))} --studies STUDIES {options}"
 
 
 def deploy(bundle: str | Path, app_dir: str | Path, *, name: str | None = None, link: bool = False) -> Deployment:
@@ -93,7 +96,7 @@ def rollback(app_dir: str | Path, name: str) -> Deployment:
     if not place.is_symlink():
         raise FileNotFoundError(f"{place}: expected a deployed bundle, found none")
     present = place.parent / place.readlink()
-    earlier = [v for v in sorted(present.parent.iterdir()) if v.name < present.name]
+    earlier = [v for v in _versions(present.parent) if v.name < present.name]
     if not earlier:
         raise FileNotFoundError(f"{place}: expected a version before {present.name}, found none")
     _lead(place, earlier[-1])
@@ -131,4 +134,9 @@ def _lead(place: Path, version: Path) -> None:
 
 
 def _latest(versions: Path) -> int:
-    return max((int(v.name) for v in versions.glob("[0-9][0-9][0-9][0-9]")), default=0)
+    return max((int(v.name) for v in _versions(versions)), default=0)
+
+
+def _versions(folder: Path) -> list[Path]:
+    """Whole ones: a copy in the making has another name."""
+    return sorted(folder.glob("[0-9][0-9][0-9][0-9]"))

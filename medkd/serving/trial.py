@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -22,21 +21,19 @@ _PICTURE, _VOLUME = (90, 70), (40, 36, 5)  # no two sides alike, so that a swapp
 
 
 def trial_problems(
-    inference: ConfigParser, metadata: Mapping[str, Any], labels: Mapping[str, int], network: nn.Module
+    inference: ConfigParser, network: nn.Module, labels: Mapping[str, int], *, picture: bool
 ) -> Iterator[str]:
     """What the server could not do with the bundle's output, or with an image at all.
 
     Args:
         inference: the configuration.
-        metadata: of the bundle; an input of three channels is a picture, any other a volume.
-        labels: values that the output may have beside 0.
         network: the student, in eval mode on the CPU.
+        labels: values that the output may have beside 0.
+        picture: whether it takes pictures, or volumes.
 
     Yields:
         The key, what was expected, what was found and the remedy.
     """
-    channels = next(iter(metadata["network_data_format"]["inputs"].values()))["num_channels"]
-    picture = channels == 3
     if picture:
         yield from _displayable_problems(inference)
     with tempfile.TemporaryDirectory() as folder:

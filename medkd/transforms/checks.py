@@ -95,11 +95,8 @@ def file_problem(path: str | Path) -> str | None:
         return None
     series = _series_in(path)
     if len(series) == 1:
-        (positions,) = series.values()
-        if len(set(positions)) == len(positions):
-            return None
-        found = f"{len(positions)} slices at {len(set(positions))} positions; split the phases into folders"
-        return f"{path}: expected a DICOM series with one slice at a position, found {found}"
+        (headers,) = series.values()
+        return _stack_problem(path, headers)
     counts = sorted(map(len, series.values()))
     found = f"{len(series)} series with {counts} files" if series else "no DICOM file"
     return f"{path}: expected a folder with one DICOM series, found {found}"
@@ -157,26 +154,38 @@ def _same_grid(label: Any, image: Any) -> bool:
     return bool(np.allclose(np.asarray(label.affine), np.asarray(image.affine), atol=1e-3))
 
 
-def _series_in(folder: Path) -> dict[str, list[str]]:
-    """For each DICOM series in a folder the positions of its slices (their names, where they have no position)."""
-    series: dict[str, list[str]] = {}
-    for file in sorted(p for p in folder.iterdir() if p.is_file()):
-        uid, position = _slice_of(file)
-        if uid:
-            series.setdefault(uid, []).append(position)
-    return series
-
-
-def _slice_of(file: Path) -> tuple[str, str]:
-    """A file's DICOM series and the position of its slice; no series if it is another kind of file, or a DICOMDIR."""
+def _series_in(folder: Path) -> dict[str, list[Any]]:
+    """For each DICOM series in a folder the headers of its slices, by file name; a DICOMDIR is none."""
     from pydicom import dcmread
     from pydicom.errors import InvalidDicomError
 
-    try:
-        header = dcmread(file, stop_before_pixels=True, specific_tags=["SeriesInstanceUID", "ImagePositionPatient"])
-    except InvalidDicomError:
-        return "", ""
-    return str(header.get("SeriesInstanceUID", "")), str(header.get("ImagePositionPatient") or file.name)
+    tags = ["SeriesInstanceUID", "ImagePositionPatient", "InstanceNumber"]
+    series: dict[str, list[Any]] = {}
+    for file in sorted(p for p in folder.iterdir() if p.is_file()):
+        try:
+            header = dcmread(file, stop_before_pixels=True, specific_tags=tags)
+        except InvalidDicomError:
+            continue
+        if header.get("SeriesInstanceUID"):
+            series.setdefault(str(header.SeriesInstanceUID), []).append(header)
+    return series
+
+
+def _stack_problem(folder: Path, headers: list[Any]) -> str | None:
+    """MONAI stacks slices by their instance numbers, and takes the first and the last for the geometry."""
+    positions = {str(header.get("ImagePositionPatient") or header.filename) for header in headers}
+    if len(positions) < len(headers):
+        found = f"{len(headers)} slices at {len(positions)} positions; split the phases into folders"
+        return f"{folder}: expected a DICOM series with one slice at a position, found {found}"
+    if not all(header.get("ImagePositionPatient") for header in headers):
+        return None
+    headers = sorted(headers, key=lambda header: int(header.get("InstanceNumber") or 0))
+    places = np.array([header.ImagePositionPatient for header in headers], dtype=float)
+    back = int((np.diff(places, axis=0) @ (places[-1] - places[0]) <= 0).sum())
+    found = f"{back} of {len(headers) - 1} steps that go back"
+    return (
+        f"{folder}: expected slices that follow each other by their instance numbers, found {found}" if back else None
+    )
 
 
 def _name(image: Tensor) -> str:

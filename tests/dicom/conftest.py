@@ -28,7 +28,6 @@ def _slice(pixels, k, study, series, frame):
     made.file_meta = meta
     made.SOPClassUID, made.SOPInstanceUID = MRImageStorage, meta.MediaStorageSOPInstanceUID
     made.StudyInstanceUID, made.SeriesInstanceUID, made.FrameOfReferenceUID = study, series, frame
-    made.update({})
     for key, value in PATIENT.items():
         setattr(made, key, value)
     made.PatientSex, made.Modality, made.Manufacturer, made.StudyID = "O", "MR", "None", "1"

@@ -122,3 +122,24 @@ def test_a_mask_on_another_grid_is_refused(series, tmp_path):
     mask = np.zeros((COLUMNS, ROWS, SLICES), np.uint8)
     with pytest.raises(ValueError, match="expected a mask on the grid of its series, 45 × 38 pixels"):
         write_segmentation(mask, np.eye(4), read_series(series), tmp_path / "seg.dcm", labels={"heart": 1})
+
+
+def test_what_an_anonymiser_took_away_is_empty(bundle, tmp_path):
+    slices = datasets(volume())
+    for one in slices:
+        del one.PatientBirthDate, one.StudyID, one.PatientName
+    write(tmp_path / "study", slices)
+    infer_study(bundle, tmp_path / "study", tmp_path / "seg.dcm")
+    assert dcmread(tmp_path / "seg.dcm").PatientBirthDate == ""
+
+
+def test_a_header_that_is_not_valid_is_refused_without_its_value(bundle, tmp_path, capsys):
+    slices = datasets(volume())
+    for one in slices:
+        one.PatientSex = "PLANTED"
+    write(tmp_path / "study", slices)
+    assert main(["infer", str(bundle), str(tmp_path / "study"), "--output", str(tmp_path / "seg.dcm")]) == 1
+    printed = "".join(capsys.readouterr())
+    assert "expected headers that a DICOM segmentation can repeat, found one that it cannot" in printed
+    assert "PLANTED" not in printed
+    assert not (tmp_path / "seg.dcm").exists()

@@ -28,6 +28,16 @@ def _phases(slices):
         added.SeriesInstanceUID = slices[0].SeriesInstanceUID
 
 
+def _interleaved(slices):
+    for one, number in zip(slices, [1, 3, 2, 4, 5], strict=True):
+        one.InstanceNumber = number
+
+
+def _unnumbered(slices):
+    for one in slices:
+        one.InstanceNumber = None
+
+
 def _second_series(slices):
     slices += datasets(volume())[:2]
 
@@ -55,6 +65,11 @@ def _ct(slices):
         (_missing, r"expected slices every 7\.50 mm, found 15\.00 mm after slice 2 of 4; a slice may be missing"),
         (_turned, "expected one orientation, found 1 of 5 slices in another"),
         (_phases, "10 slices at 5 positions; split the phases"),
+        (
+            _interleaved,
+            "expected slices that follow each other by their instance numbers, found 1 of 4 steps that go back",
+        ),
+        (_unnumbered, r"expected slices that follow each other by their instance numbers, found \d of 4 steps"),
         (_second_series, r"found 2 series with \[2, 5\] files"),
         (_other_size, r"expected slices of one size, found \[\(19, 45\), \(38, 45\)\]"),
         (_no_position, "expected slices with a position and an orientation, found 1 without"),

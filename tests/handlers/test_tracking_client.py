@@ -13,6 +13,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from medkd.handlers.tracking import TrackingHandler
+from medkd.handlers.tracking_client import fallback_client
 
 
 @pytest.fixture(autouse=True)
@@ -27,9 +28,9 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def server(tmp_path_factory):
-    """A server's address, and how to kill it: which the last test does."""
+    """A server's address, and how to kill it."""
     tmp_path = tmp_path_factory.mktemp("server")
     port = free_port()
     store = [
@@ -60,25 +61,34 @@ def server(tmp_path_factory):
     kill()
 
 
-def train(address, offline, *, after=lambda epoch: None, epochs=4):
-    """A trainer and its validator, as a bundle's tracking file attaches them."""
+def train(address, offline, *, kill=lambda: None, moment=None, epochs=4):
+    """A trainer and its validator, as a bundle's tracking file attaches them; ``kill`` in the second epoch."""
     options = {"experiment_name": "hearts", "run_name": "run", "iteration_log": False, "offline_dir": str(offline)}
-    trainer, validator = Engine(lambda *_: 0), Engine(lambda *_: 0)
+
+    def step(moment_of_it):
+        def one(*_):
+            if trainer.state.epoch == 2 and moment == moment_of_it:
+                kill()
+
+        return one
+
+    trainer, validator = Engine(step("training")), Engine(step("validation"))
 
     @trainer.on(Events.EPOCH_COMPLETED)
     def _loss(engine):
         engine.state.metrics["loss"] = 1.0 / engine.state.epoch
-        validator.state.epoch = 0
-        validator.run([0], max_epochs=1)
-        after(engine.state.epoch)
+        validator.state.epoch = trainer.state.epoch - 1
+        validator.run([0], max_epochs=trainer.state.epoch)  # as MONAI's evaluators
+        if engine.state.epoch == 2 and moment == "after":
+            kill()
 
     @validator.on(Events.EPOCH_COMPLETED)
     def _dice(engine):
         engine.state.metrics["dice"] = 0.1 * trainer.state.epoch
 
-    step = {"global_epoch_transform": lambda _: trainer.state.epoch}
+    place = {"global_epoch_transform": lambda _: trainer.state.epoch}
     TrackingHandler(tracking_uri=address, close_on_complete=True, **options).attach(trainer)
-    TrackingHandler(tracking_uri=address, **step, **options).attach(validator)
+    TrackingHandler(tracking_uri=address, **place, **options).attach(validator)
     trainer.run([0], max_epochs=epochs)
     return trainer
 
@@ -117,10 +127,34 @@ def test_what_the_server_refuses_is_an_error(server, tmp_path):
     assert not (tmp_path / "offline").exists()
 
 
-def test_a_server_that_dies_leaves_a_whole_run_on_this_side(server, tmp_path):
+@pytest.mark.parametrize("moment", ["training", "validation", "after"])
+def test_a_server_that_dies_leaves_a_whole_run_on_this_side(server, tmp_path, moment):
     address, kill = server
-    train(address, tmp_path / "offline", after=lambda epoch: kill() if epoch == 2 else None)
+    train(address, tmp_path / "offline", kill=kill, moment=moment)
     metrics, run = offline_run(tmp_path / "offline")
     assert metrics["loss"] == [1.0, 1 / 2, 1 / 3, 1 / 4]
     assert metrics["dice"] == pytest.approx([0.1, 0.2, 0.3, 0.4])
     assert run.info.status == "FINISHED"
+    assert run.data.params["max_epochs"] == "4"
+
+
+def test_a_server_that_does_not_answer_counts_as_lost(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        train(f"http://127.0.0.1:{silent.getsockname()[1]}", tmp_path, epochs=1)
+    metrics, _ = offline_run(tmp_path)
+    assert metrics["loss"] == [1.0]
+
+
+def test_a_server_lost_between_experiment_and_run(server, tmp_path):
+    address, kill = server
+    client = fallback_client(MlflowClient(address), tmp_path, run="run")
+    assert client.get_experiment_by_name("hearts") is None
+    experiment = client.create_experiment("hearts")
+    kill()
+    run = client.create_run(experiment, run_name="run")
+    client.set_terminated(run.info.run_id, "FINISHED")
+    _, found = offline_run(tmp_path)
+    assert found.info.run_id == run.info.run_id

@@ -87,10 +87,10 @@ class Server:
                 os.kill(int(process.name), signal.SIGKILL)
         self.process.wait()
 
-    def wait_for(self, text: str, seconds: float = 120) -> None:
-        """Until the log has it; the log may come after the answer."""
+    def wait_for(self, text: str, seconds: float = 120, *, behind: int = 0) -> None:
+        """Until the log has it, behind a place; the log may come after the answer."""
         deadline = time.monotonic() + seconds
-        while text not in self.log.read_text():
+        while text not in self.log.read_text()[behind:]:
             assert time.monotonic() < deadline, self.said()
             time.sleep(0.1)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-import torch
+import requests
 from mlflow import MlflowClient
 from PIL import Image
 
@@ -79,14 +79,31 @@ def test_unknown_models_and_foreign_files_are_refused(server, hearts, tmp_path):
         server.wait_for(f"{path}: expected the name of a study, found a path")
 
 
+def test_paths_lead_nowhere_else(server, hearts, tmp_path):
+    weights = str(server.app / "model" / HEART / "models" / "model.pt")
+    assert server.infer(HEART, hearts[0], model_filename=weights).status_code == 500
+    server.wait_for(f"{weights}: expected a name, found a path")
+    assert server.infer(HEART, hearts[0], save_label=True, label_tag=str(tmp_path / "tag")).status_code == 500
+    server.wait_for(f"{tmp_path / 'tag'}: expected a name, found a path")
+    (tmp_path / "main.py").write_text("1 / 0")
+    with (tmp_path / "main.py").open("rb") as file:
+        where = f"{server.url}/datastore/image?image={server.app}/main"
+        assert requests.put(where, files={"file": ("main.py", file)}, timeout=60).status_code == 500
+    server.wait_for(f"{server.app}/main: expected a name, found a path")
+    assert "MyApp" in (server.app / "main.py").read_text()
+    assert not (tmp_path / "tag").exists()
+
+
 def test_inferences_beside_a_training(server, hearts, tmp_path):
-    server.infer(HEART, hearts[0], tmp_path / "before.nii.gz")
-    with ThreadPoolExecutor(3) as pool:
-        training = pool.submit(server.train, HEART, max_epochs=2, tracking="None")
+    log = len(server.log.read_text())
+    server.train(HEART, wait=False, max_epochs=60, tracking="None")
+    server.wait_for("Epoch[1] Complete", behind=log)
+    with ThreadPoolExecutor(2) as pool:
         masks = [pool.submit(server.infer, HEART, hearts[0], tmp_path / f"{n}.nii.gz") for n in range(2)]
         assert [mask.result().status_code for mask in masks] == [200, 200]
-        assert training.result().status_code == 200, server.said()
-    assert pixels(tmp_path / "0.nii.gz").shape == pixels(tmp_path / "before.nii.gz").shape
+    assert requests.get(f"{server.url}/train/", timeout=60).json()["status"] == "RUNNING"
+    assert np.array_equal(pixels(tmp_path / "0.nii.gz"), pixels(tmp_path / "1.nii.gz"))
+    server.wait_for_training()
 
 
 def test_fresh_weights_and_the_bundle_s_own_validation_data(server):
@@ -114,15 +131,19 @@ def test_a_lost_mlflow_server_loses_no_training_and_no_record(server):
     assert run.data.metrics["train_kl"] > 0
 
 
-def test_a_server_killed_in_a_training_serves_a_whole_student_again(server, hearts, tmp_path):
-    weights = server.app / "model" / HEART / "models" / "model.pt"
-    edit((server.app / "model" / HEART / "configs" / "train.yaml").resolve(), epoch_length=20)
+def test_a_server_killed_in_a_training_serves_the_old_student_again(server, hearts, tmp_path):
+    bundle = server.app / "model" / HEART
+    before = (bundle / "models" / "model.pt").read_bytes()
+    server.infer(HEART, hearts[0], tmp_path / "before.nii.gz")
+    edit((bundle / "configs" / "train.yaml").resolve(), epoch_length=20, val_interval=1)
     server.kill()
     server.start()
+    log = len(server.log.read_text())
     server.train(HEART, wait=False, max_epochs=200, tracking="None")
-    server.wait_for("Epoch[2] Complete")
+    server.wait_for("Epoch[3] Complete", behind=log)
     server.kill()
-    assert torch.load(weights, weights_only=True)["model"]
-    assert sorted(path.name for path in weights.parent.iterdir() if not path.name.startswith(".")) == ["model.pt"]
+    assert (bundle / "checkpoints" / "trained.pt").is_file()  # the best so far
+    assert (bundle / "models" / "model.pt").read_bytes() == before
     server.start()
-    server.infer(HEART, hearts[0], tmp_path / "mask.nii.gz")
+    server.infer(HEART, hearts[0], tmp_path / "after.nii.gz")
+    assert np.array_equal(pixels(tmp_path / "before.nii.gz"), pixels(tmp_path / "after.nii.gz"))

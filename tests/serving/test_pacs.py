@@ -23,6 +23,7 @@ from medkd.infer import infer_study
 from medkd.serving import deploy
 
 from ..dicom.conftest import PATIENT, datasets, volume, write
+from ..dicom.test_series import _ct, _missing, _turned
 from .conftest import small_copy
 from .monai_label import Server
 
@@ -147,19 +148,6 @@ def test_it_goes_back_to_the_pacs(server, pacs, tmp_path):
     assert sorted(one["00080060"]["Value"][0] for one in listed) == ["MR", "SEG"]
 
 
-def _missing(slices):
-    del slices[2]
-
-
-def _turned(slices):
-    slices[3].ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-
-
-def _ct(slices):
-    for one in slices:
-        one.Modality = "CT"
-
-
 @pytest.mark.parametrize(
     ("break_it", "message"),
     [
@@ -190,10 +178,8 @@ def test_corrections_in_the_pacs_train_the_student(server, pacs, tmp_path):
     client = MlflowClient(server.store)
     (run,) = client.search_runs([client.get_experiment_by_name("heart_segmentation").experiment_id])
     assert run.info.status == "FINISHED"
-
-
-def test_nobody_learns_whose_heart_it_is(server):
-    """Logs, MLflow's store and artefacts, configurations and data lists; the server's cache of the PACS alone knows."""
+    # Nobody learned whose heart it is: neither logs, nor MLflow's store and artefacts, nor configurations and data lists.
+    # The server's cache of the PACS alone knows.
     places = [path for path in server.log.parent.rglob("*") if path.is_file() and path.suffix != ".pt"]
     places = [path for path in places if server.log.parent / "cache" not in path.parents]
     assert {"server.log", "mlruns.db", "train.yaml"} <= {path.name for path in places}

@@ -42,6 +42,7 @@ def test_versions_follow_each_other_and_can_be_taken_back(volume_bundle, app):
     assert first.version.name == "0001"
     assert (first.path / "docs" / "README.md").read_text() != "second"
     assert (first.path / "models" / "model.pt").read_bytes() == weights
+    (first.version.parent / ".123-0002").mkdir()  # a copy in the making
     with pytest.raises(FileNotFoundError, match="expected a version before 0001, found none"):
         rollback(app, "heart")
     assert deploy(volume_bundle, app, name="heart").version.name == "0003"

@@ -1,0 +1,82 @@
+"""What a request may name: studies, labels and models by their names, and no other place of the machine."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+from monailabel.interfaces.exception import MONAILabelError, MONAILabelException
+
+__all__ = ["check_image", "check_model", "guarded"]
+
+_NAMES = {"image_id", "label_id", "label_tag"}
+
+
+def guarded(datastore: Any) -> Any:
+    """The data store; its methods refuse an identifier or a tag that is a path, from which the stock ones make one."""
+    for name, method in inspect.getmembers(datastore, inspect.ismethod):
+        if not name.startswith("_") and _NAMES & set(inspect.signature(method).parameters):
+            setattr(datastore, name, _checked(method))
+    return datastore
+
+
+def check_image(image: Any, datastore: Any, places: Iterable[Any]) -> None:
+    """The stock app reads any file that a request names.
+
+    Args:
+        image: of a request.
+        datastore: knows the studies.
+        places: folders whose files may be named by their paths; what is no folder is left out.
+
+    Raises:
+        MONAILabelException: for what is no study's name, or a path that is neither in a place nor an upload's.
+    """
+    if not isinstance(image, str) or not image:
+        return
+    if not Path(image).exists():
+        if not datastore.get_image_uri(image):
+            raise _refused(image, "the name of a study", "nothing of that name")
+        return
+    path, uploads = Path(image).resolve(), Path(tempfile.gettempdir()).resolve()
+    upload = path.parent == uploads and re.fullmatch(r"tmp\w{8}\..+", path.name)
+    folders = [Path(place).resolve() for place in places if place and Path(place).is_dir()]
+    if not upload and not any(path.is_relative_to(folder) for folder in folders):
+        raise _refused(image, "the name of a study", "a path")
+
+
+def check_model(request: Mapping[str, Any]) -> None:
+    """The stock tasks load the weights of any file that a request names.
+
+    Raises:
+        MONAILabelException: for a ``model_filename`` that is a path.
+    """
+    name = request.get("model_filename") or ""
+    for one in [name] if isinstance(name, str) else name:
+        _check_name(one)
+
+
+def _checked(method: Callable[..., Any]) -> Callable[..., Any]:
+    signature = inspect.signature(method)
+
+    @wraps(method)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        for parameter, value in signature.bind(*args, **kwargs).arguments.items():
+            if parameter in _NAMES and isinstance(value, str):
+                _check_name(value)
+        return method(*args, **kwargs)
+
+    return checked
+
+
+def _check_name(value: str) -> None:
+    if re.search(r"[/\\]|^\.", value):
+        raise _refused(value, "a name", "a path")
+
+
+def _refused(value: str, expected: str, found: str) -> MONAILabelException:
+    return MONAILabelException(MONAILabelError.INVALID_INPUT, f"{value}: expected {expected}, found {found}")
