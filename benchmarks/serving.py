@@ -35,7 +35,7 @@ NETWORKS = {
     "ikdmil_histology_segmentation": "tile",
 }
 SIZES = {"heart": (216, 256, 10), "polyp": (384, 288), "tile": (512, 512)}
-STAGES = ("Pre", "Inferer", "Invert", "Post", "Write", "Total")
+STAGES = ("Pre", "Inferer", "Post", "Write", "Total")
 PORT = 8097
 
 
@@ -111,7 +111,7 @@ def main() -> int:
                 if process.poll() is not None:
                     sys.exit(log.read_text())
                 time.sleep(0.5)
-            print("| bundle | image | load | network | invert | post | write | server | client | first request |")
+            print("| bundle | image | load | network | back to the image | write | server | client | first request |")
             for name in NETWORKS:
                 before = len(log.read_text())
                 client = [ask(name, options.device) for _ in range(options.rounds + 1)]
