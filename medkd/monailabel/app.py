@@ -21,7 +21,7 @@ from medkd.monailabel.segments import segment_attributes
 from medkd.monailabel.slides import TileInferTask
 from medkd.monailabel.training import DistillationTrainTask
 from medkd.monailabel.uncertainty import EntropyScoring, LeastCertain
-from medkd.serving.checks import read_bundle, read_metadata
+from medkd.serving.checks import modality, read_metadata
 
 __all__ = ["MyApp"]
 
@@ -103,13 +103,12 @@ class MyApp(MONAILabelApp):  # type: ignore[misc] # the server is not installed 
             return
         folder = Path(str(self.datastore().get_image_uri(image)).removesuffix(".nii.gz"))
         if folder.is_dir():
-            read_series(folder, modality=read_bundle(bundle).modality)
+            read_series(folder, modality=modality(read_metadata(bundle)))
 
     def async_scoring(self, method: str | None, params: dict[str, Any] | None = None) -> Any:
         """As the stock app, which adds a task at every request for a study, where none is running: scores are kept."""
-        if (
-            method is None and not self._server_mode
-        ):  # a training's own process; one by one all but the first are refused
+        if method is None and not self._server_mode:
+            # From a training's own process; asked for one by one, all but the first would be refused.
             return self._local_request("/scoring/", params, "Scoring")
         return {} if method is None and processes("scoring") else super().async_scoring(method, params)
 

@@ -39,7 +39,8 @@ def check_image(image: Any, datastore: Any, places: Iterable[Any]) -> None:
     if not isinstance(image, str) or not image:
         return
     if not Path(image).exists():
-        if not datastore.get_image_uri(image):
+        place = str(datastore.get_image_uri(image) or "")
+        if not Path(place).is_absolute() or not Path(place).exists():  # a list may be older than the folder
             raise _refused(image, "the name of a study", "nothing of that name")
         return
     path, uploads = Path(image).resolve(), Path(tempfile.gettempdir()).resolve()

@@ -17,7 +17,7 @@ from monai.bundle import ConfigParser
 from medkd.networks.checkpoints import load_model
 from medkd.serving.trial import trial_problems
 
-__all__ = ["ServedBundle", "deployment_problems", "read_bundle", "read_metadata"]
+__all__ = ["ServedBundle", "deployment_problems", "modality", "read_bundle", "read_metadata"]
 
 _INFERENCE_KEYS = ("bundle_root", "device", "network_def", "preprocessing", "inferer", "postprocessing")
 _TRAINING_KEYS = (
@@ -61,7 +61,7 @@ class ServedBundle:
     @property
     def modality(self) -> str:
         """Of its images, as in DICOM; empty where the metadata do not say."""
-        return str(next(iter(self.metadata["network_data_format"]["inputs"].values())).get("modality", ""))
+        return modality(self.metadata)
 
 
 def deployment_problems(bundle: str | Path, name: str | None = None) -> list[str]:
@@ -114,6 +114,11 @@ def read_metadata(path: Path) -> dict[str, Any]:
             f"{metadata}: expected the bundle's metadata, found none that can be read ({error})"
         ) from error
     return content
+
+
+def modality(metadata: dict[str, Any]) -> str:
+    """Of a bundle's images, as in DICOM; empty where its metadata do not say."""
+    return str(next(iter(metadata["network_data_format"]["inputs"].values())).get("modality", ""))
 
 
 def _config(path: Path, name: str) -> ConfigParser | None:

@@ -41,8 +41,8 @@ class Deployment:
     def command(self) -> str:
         """What starts a server with this bundle, on POSIX shells."""
         app = self.path.parents[1]
-        # By default the server fetches the list of the model zoo, and offers SAM2, which it downloads.
-        options = f"--conf models {self.path.name} --conf zoo_source ngc --conf sam2 false"
+        # By default the server fetches the list of the model zoo, offers SAM2, which it downloads, and answers every machine.
+        options = f"--conf models {self.path.name} --conf zoo_source ngc --conf sam2 false --host 127.0.0.1"
         settings = "MONAI_LABEL_TRACKING_URI=" + shlex.quote(
             f"sqlite:///{app / 'mlruns.db'}"
         )  # MLflow refuses the server's file store

@@ -94,7 +94,7 @@ def test_the_command_prints_how_to_start(volume_bundle, app, capsys):
     assert main(["deploy", str(volume_bundle), str(app), "--name", "heart"]) == 0
     printed = capsys.readouterr().out
     assert re.search(r"Serves: +\S+/model/heart -> \S+/0001", printed)
-    assert "--conf models heart --conf zoo_source ngc --conf sam2 false" in printed
+    assert "--conf models heart --conf zoo_source ngc --conf sam2 false --host 127.0.0.1" in printed
     assert """MONAI_LABEL_DICOMWEB_SEARCH_FILTER='{"Modality": "MR"}'""" in printed
     assert main(["deploy", "heart", str(app), "--rollback"]) == 1
     assert "expected a version before 0001" in capsys.readouterr().err
