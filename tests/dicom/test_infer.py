@@ -1,7 +1,5 @@
 """``medkd infer``: the segmentation object says what the bundle's own inference says, and others can read it."""
 
-import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,13 +7,13 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-import SimpleITK as sitk
 from pydicom import dcmread
 
 from medkd.cli import main
 from medkd.dicom import read_series, write_segmentation
 from medkd.infer import infer_study
 
+from ..helpers import by_dcmqi, on_the_series
 from ..serving.conftest import small_copy
 from .conftest import COLUMNS, PATIENT, ROWS, SLICES, datasets, volume, write
 
@@ -55,27 +53,11 @@ def test_the_segmentation_is_what_the_bundle_s_own_inference_writes(bundle, seri
 
 def test_a_third_party_reader_overlays_it_on_the_image(bundle, series, tmp_path):
     """dcmqi's converter, and SimpleITK's reader of the series."""
-    converter = shutil.which("segimage2itkimage", path=str(Path(sys.executable).parent))
-    assert converter, "dcmqi is one of the test extras"
     infer_study(bundle, series, tmp_path / "seg.dcm")
-    (tmp_path / "itk").mkdir()
-    command = [converter, "--inputDICOM", str(tmp_path / "seg.dcm"), "--outputDirectory", str(tmp_path / "itk")]
-    subprocess.run([*command, "--outputType", "nii", "--mergeSegments"], check=True, capture_output=True)
-    (path,) = (tmp_path / "itk").glob("*.nii.gz")
-    mask = sitk.ReadImage(str(path))
-    reader = sitk.ImageSeriesReader()
-    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(series)))
-    image = reader.Execute()
-    on_image = sitk.GetArrayFromImage(sitk.Resample(mask, image, sitk.Transform(), sitk.sitkNearestNeighbor))
-    own = by_the_bundle(bundle, series, tmp_path / "out")
-    own_image = sitk.ReadImage(own.get_filename())
-    expected = sitk.GetArrayFromImage(sitk.Resample(own_image, image, sitk.Transform(), sitk.sitkNearestNeighbor))
-    assert np.array_equal(on_image, expected)
-    described = json.loads(next((tmp_path / "itk").glob("*.json")).read_text())
-    terms = [
-        s["SegmentedPropertyTypeCodeSequence"]["CodeValue"] for group in described["segmentAttributes"] for s in group
-    ]
-    assert sorted(terms) == ["49848007", "53085002", "87878005"]
+    mask, codes = by_dcmqi(tmp_path / "seg.dcm", tmp_path / "itk")
+    own = Path(by_the_bundle(bundle, series, tmp_path / "out").get_filename())
+    assert np.array_equal(on_the_series(mask, series), on_the_series(own, series))
+    assert codes == ["49848007", "53085002", "87878005"]
 
 
 def test_references_terms_and_algorithm(bundle, series, tmp_path):

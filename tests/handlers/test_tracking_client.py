@@ -15,17 +15,13 @@ from mlflow.exceptions import MlflowException
 from medkd.handlers.tracking import TrackingHandler
 from medkd.handlers.tracking_client import fallback_client
 
+from ..helpers import free_port
+
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 @pytest.fixture

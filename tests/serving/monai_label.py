@@ -4,12 +4,13 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from pathlib import Path
 
 import requests
+
+from ..helpers import free_port
 
 SHIM = Path(__file__).with_name("torchvision_operators.py")
 
@@ -27,9 +28,7 @@ class Server:
     """``monailabel start_server`` on a free port of this machine."""
 
     def __init__(self, python: Path, app: Path, studies: str | Path, folder: Path, **environment: str) -> None:
-        with socket.socket() as one:
-            one.bind(("127.0.0.1", 0))
-            self.port = one.getsockname()[1]
+        self.port = free_port()
         self.process: subprocess.Popen | None = None
         self.python, self.app, self.studies, self.log = python, app, str(studies), folder / "server.log"
         self.store = f"sqlite:///{folder / 'mlruns.db'}"
@@ -37,9 +36,8 @@ class Server:
 
     def start(self, *options: str) -> "Server":
         command = [str(self.python.parent / "monailabel"), "start_server", "--app", str(self.app)]
-        self.environment["PATH"] = (
-            f"{self.python.parent}{os.pathsep}{os.environ['PATH']}"  # a script that calls `python`
-        )
+        # monailabel is a script that calls `python`.
+        self.environment["PATH"] = f"{self.python.parent}{os.pathsep}{os.environ['PATH']}"
         place = ["--host", "127.0.0.1", "--port", str(self.port)]
         return self.launch([*command, "--studies", self.studies, *place, *options])
 

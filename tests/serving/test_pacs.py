@@ -2,9 +2,7 @@
 
 import json
 import shutil
-import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,7 +11,6 @@ import nibabel as nib
 import numpy as np
 import pytest
 import requests
-import SimpleITK as sitk
 import torch
 from mlflow import MlflowClient
 from pydicom import dcmread
@@ -24,6 +21,7 @@ from medkd.serving import deploy
 
 from ..dicom.conftest import PATIENT, datasets, volume, write
 from ..dicom.test_series import _ct, _missing, _turned
+from ..helpers import by_dcmqi, free_port, on_the_series
 from .conftest import small_copy
 from .monai_label import Server
 
@@ -37,11 +35,7 @@ def pacs(tmp_path_factory):
     if not shutil.which("Orthanc") or not PLUGIN.exists():
         pytest.skip("Orthanc with its DICOMweb plugin is not installed")
     folder = tmp_path_factory.mktemp("orthanc")
-    ports = []
-    for _ in range(2):
-        with socket.socket() as one:
-            one.bind(("127.0.0.1", 0))
-            ports.append(one.getsockname()[1])
+    ports = free_port(), free_port()
     settings = {"StorageDirectory": str(folder / "db"), "IndexDirectory": str(folder / "db"), "Plugins": [str(PLUGIN)]}
     settings |= {
         "HttpPort": ports[0],
@@ -104,25 +98,13 @@ def uid(series: Path) -> str:
     return str(dcmread(next(series.iterdir())).SeriesInstanceUID)
 
 
-def on_the_image(seg: Path, series: Path, folder: Path) -> np.ndarray:
-    """A segmentation as dcmqi reads it, on the grid of the series as SimpleITK reads that."""
-    folder.mkdir()
-    converter = str(Path(sys.executable).parent / "segimage2itkimage")
-    command = [converter, "--inputDICOM", str(seg), "--outputDirectory", str(folder), "--outputType", "nii"]
-    subprocess.run([*command, "--mergeSegments"], check=True, capture_output=True)
-    reader = sitk.ImageSeriesReader()
-    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(series)))
-    mask = sitk.ReadImage(str(next(folder.glob("*.nii.gz"))))
-    return sitk.GetArrayFromImage(sitk.Resample(mask, reader.Execute(), sitk.Transform(), sitk.sitkNearestNeighbor))
-
-
 def test_the_server_s_segmentation_is_that_of_medkd_infer(server, pacs, tmp_path):
     _, series = pacs
     server.infer("heart_segmentation", uid(series), tmp_path / "served.dcm", output="dicom_seg", label_info=[])
     infer_study(server.app / "model" / "heart_segmentation", series, tmp_path / "own.dcm")
-    served = on_the_image(tmp_path / "served.dcm", series, tmp_path / "served")
-    assert np.array_equal(served, on_the_image(tmp_path / "own.dcm", series, tmp_path / "own"))
-    assert len(np.unique(served)) > 2
+    served, own = (by_dcmqi(tmp_path / f"{name}.dcm", tmp_path / name)[0] for name in ("served", "own"))
+    assert np.array_equal(on_the_series(served, series), on_the_series(own, series))
+    assert len(np.unique(on_the_series(served, series))) > 2
 
 
 def test_it_refers_to_the_slices_and_names_what_is_there(server, pacs, tmp_path):
