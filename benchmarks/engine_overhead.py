@@ -17,9 +17,8 @@ from collections.abc import Iterator
 import torch
 from ignite.engine import Engine, Events
 from measure import WARM_UP, Step, peak_memory, ratio
-from monai.engines import PrepareBatchExtraInput
 
-from medkd.engines import DistillationTrainer
+from medkd.engines import DistillationTrainer, PrepareSelection
 from medkd.losses import ConfKDLoss
 from medkd.networks import DualBranchOutput, DualBranchUNet
 
@@ -66,8 +65,7 @@ def engine(data: dict[str, torch.Tensor], steps: int) -> Step:
         network=net,
         optimizer=optimizer,
         loss_function=ConfKDLoss(),
-        prepare_batch=PrepareBatchExtraInput(extra_keys={"strong": "strong"}),
-        decollate=False,
+        prepare_batch=PrepareSelection({"strong": "strong"}),
     )
     pauses = _run_stepwise(trainer)
     return lambda: next(pauses)
@@ -117,12 +115,12 @@ def main() -> int:
     data = batch(options.size)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {options.steps} steps, {options.size}²")
     ours, plain, overhead = ratio(engine(data, options.steps + WARM_UP), plain_loop(data), options.steps)
-    print(f"engine {ours * 1e3:.0f} ms, plain loop {plain * 1e3:.0f} ms, time ratio {overhead:.3f} (limit 1.05)")
+    print(f"engine {ours * 1e3:.0f} ms, plain loop {plain * 1e3:.0f} ms, time ratio {overhead:.3f} (limit 1.0)")
     memory = peak_memory(train, "engine", options.size) / peak_memory(train, "plain", options.size)
     print(f"peak memory ratio {memory:.3f} (limit 1.05)")
     ours, theirs, arrangement = ratio(plain_loop(data), released(data), options.steps)
     print(f"one pass {ours * 1e3:.0f} ms, released {theirs * 1e3:.0f} ms, time ratio {arrangement:.3f} (limit 0.65)")
-    return int(overhead > 1.05 or memory > 1.05 or arrangement > 0.65)
+    return int(overhead > 1.0 or memory > 1.05 or arrangement > 0.65)
 
 
 if __name__ == "__main__":

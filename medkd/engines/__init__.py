@@ -2,5 +2,6 @@
 
 from medkd.engines.distillation import DistillationTrainer
 from medkd.engines.evaluation import DistillationEvaluator
+from medkd.engines.selection import PrepareSelection
 
-__all__ = ["DistillationEvaluator", "DistillationTrainer"]
+__all__ = ["DistillationEvaluator", "DistillationTrainer", "PrepareSelection"]

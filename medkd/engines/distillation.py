@@ -9,6 +9,7 @@ import torch
 from ignite.engine import Events
 from monai.data import MetaTensor
 from monai.engines import SupervisedTrainer, default_prepare_batch
+from monai.engines.utils import IterationEvents
 from monai.utils.enums import CommonKeys
 from torch import Tensor, nn
 
@@ -24,10 +25,13 @@ class DistillationTrainer(SupervisedTrainer):
     MONAI. ``engine.state.output`` holds ``image``, ``label``, ``pred`` (the student's prediction), ``loss`` and the
     loss's terms. If the batch sampler of the data loader has ``set_epoch``, it is told the epoch.
 
+    A step never waits for the device: flags of images stay on the CPU, and scalars of the output on the device.
+
     Args:
         network: the student; the only network that is optimised, the only one to wrap in DDP.
-        loss_function: called with the network's output, the batch (its tensors on the device) and the teacher's
-            output; returns at least ``"loss"``.
+        loss_function: called with the network's output, the batch and the teacher's output; returns at least
+            ``"loss"``. The batch's tensors are on the device but for its flags (bool ``[B]``): what is chosen by a flag
+            on the CPU makes nobody wait.
         teacher: a frozen network that guides the student, or ``None`` where the network is its own teacher. It is
             put into eval mode and runs without gradients; its ``outputs`` method is used if it has one.
         kwargs: all other arguments of ``monai.engines.SupervisedTrainer``.
@@ -43,6 +47,7 @@ class DistillationTrainer(SupervisedTrainer):
         self.teacher = teacher
         self._batch: dict[str, Tensor] = {}
         self._prepare_image = kwargs.pop("prepare_batch", default_prepare_batch)
+        self._postprocessing = kwargs.get("postprocessing")
         super().__init__(network=network, loss_function=self._compute_loss, prepare_batch=self._prepare, **kwargs)
         self.add_event_handler(Events.STARTED, self._freeze_teacher)
         batch_sampler = getattr(self.data_loader, "batch_sampler", None)
@@ -58,7 +63,7 @@ class DistillationTrainer(SupervisedTrainer):
     def _prepare(self, batch: dict[str, Any], device: Any, non_blocking: bool, **kwargs: Any) -> Any:
         """Move the whole batch to the device as plain tensors: metadata costs time in every operation of a step."""
         self._batch = {
-            key: (value.as_tensor() if isinstance(value, MetaTensor) else value).to(device, non_blocking=non_blocking)
+            key: value if _is_flag(value) else _plain(value).to(device, non_blocking=non_blocking)
             for key, value in batch.items()
             if isinstance(value, Tensor)
         }
@@ -74,9 +79,35 @@ class DistillationTrainer(SupervisedTrainer):
         self.state.output[CommonKeys.PRED] = getattr(output, "prediction", output)
         return loss
 
+    def _register_decollate(self) -> None:
+        """MONAI's would read every scalar from the device, and take apart a batch that only postprocessing needs."""
+        if self._postprocessing is not None:
+            super()._register_decollate()
+        else:
+            self.add_event_handler(IterationEvents.MODEL_COMPLETED, _split_output)
+
     @torch.no_grad()
     def _guide(self, image: Tensor) -> Any:
         """The teacher's output, or ``None``."""
         if self.teacher is None:
             return None
         return self.inferer(image, getattr(self.teacher, "outputs", self.teacher))
+
+
+def _plain(value: Tensor) -> Tensor:
+    return value.as_tensor() if isinstance(value, MetaTensor) else value
+
+
+def _is_flag(value: Tensor) -> bool:
+    """One truth value per image."""
+    return value.dtype == torch.bool and value.ndim == 1
+
+
+def _split_output(engine: Any) -> None:
+    """A dict per image, as MONAI's decollation makes it, but for the scalars: they stay tensors, of every image alike."""
+    output = {key: value.detach() if isinstance(value, Tensor) else value for key, value in engine.state.output.items()}
+    count = len(output[CommonKeys.IMAGE])
+    batched = {key for key, value in output.items() if isinstance(value, Tensor) and value.ndim and len(value) == count}
+    engine.state.output = [
+        {key: value[number] if key in batched else value for key, value in output.items()} for number in range(count)
+    ]

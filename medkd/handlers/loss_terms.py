@@ -14,8 +14,8 @@ __all__ = ["LossTerms"]
 class LossTerms:
     """Put the epoch's mean of every loss term into ``engine.state.metrics``, e.g. ``train_loss`` and ``train_kl``.
 
-    Every scalar that the loss left in ``engine.state.output`` counts as a term. With several processes the means are
-    over all of them.
+    Every scalar that the loss left in ``engine.state.output`` counts as a term. The terms add up on their device and are
+    read once per epoch, so that no step waits for it. With several processes the means are over all of them.
 
     Args:
         prefix: put before each name.
@@ -35,23 +35,24 @@ class LossTerms:
     def __call__(self, engine: Engine) -> None:
         """Add the terms of one iteration."""
         output: Any = engine.state.output
+        device = torch.device(getattr(engine.state, "device", "cpu"))
+        dtype = torch.float32 if device.type == "mps" else torch.float64  # Apple's GPUs have no float64
         item = output[0] if isinstance(output, list) else output  # decollation repeats scalars for every image
         for name, value in item.items():
-            if isinstance(value, (int, float)) or (
-                isinstance(value, Tensor) and value.numel() == 1 and value.ndim == 0
-            ):
-                value = torch.as_tensor(value, dtype=torch.float64).detach()
-                self._sums[name] = self._sums.get(name, torch.zeros((), dtype=torch.float64)) + value.cpu()
+            if isinstance(value, (int, float)) or (isinstance(value, Tensor) and value.ndim == 0):
+                term = torch.as_tensor(value).detach().to(device, dtype)
+                self._sums[name] = self._sums[name] + term if name in self._sums else term
         self._count += 1
 
     def _reset(self, engine: Engine) -> None:
         self._sums, self._count = {}, 0
 
     def _report(self, engine: Engine) -> None:
-        for name, total in self._sums.items():
-            mean = total / max(self._count, 1)
-            if torch.distributed.is_available() and torch.distributed.is_initialized():
-                mean = mean.to(getattr(engine.state, "device", "cpu"))
-                torch.distributed.all_reduce(mean)
-                mean = mean / torch.distributed.get_world_size()
-            engine.state.metrics[self.prefix + name] = float(mean)
+        if not self._sums:
+            return
+        means = torch.stack(list(self._sums.values())) / self._count
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.all_reduce(means)
+            means = means / torch.distributed.get_world_size()
+        names = [self.prefix + name for name in self._sums]
+        engine.state.metrics.update(zip(names, means.cpu().tolist(), strict=True))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from medkd.losses import confkd_released
 from medkd.losses.divergence import entropy, kl_divergence, log_softmax
-from medkd.networks.outputs import DualBranchOutput
+from medkd.outputs import DualBranchOutput, positions
 
 __all__ = ["ConfKDLoss"]
 
@@ -96,7 +96,9 @@ class ConfKDLoss(nn.Module):
                 batch order.
             batch: ``"label"`` ``[B, 1, *spatial]`` with classes in [0, K) or ``ignore_index``; optionally
                 ``"weak_label"`` of the same shape, what the student may see (default: ``"label"``); optionally
-                ``"strong"``, bool ``[B]`` (default: the images without an ignored pixel).
+                ``"strong"``, bool ``[B]`` (default: the images without an ignored pixel). While it is on the CPU, as
+                ``DistillationTrainer`` leaves it, the host never waits for the device (but for the check of
+                ``"released"``).
             teacher: unused; the teacher is a branch of the network.
 
         Returns:
@@ -110,9 +112,9 @@ class ConfKDLoss(nn.Module):
         label = batch["label"]
         weak_label = batch.get("weak_label", label)
         _validate_shapes(output.student, label, weak_label)
-        strong = _strong_mask(batch, label, self.ignore_index).to(output.student.device)
-        guide = _teacher_logits(output, strong, self.kl_on)
-        terms = self._terms(guide, output.student, label, weak_label, strong)
+        images = _images(batch, label, self.ignore_index, output.student.device)
+        guide = _teacher_logits(output, images, self.kl_on)
+        terms = self._terms(guide, output.student, label, weak_label, images)
         total = (
             self.ce_weight * terms["ce"]
             + self.pce_weight * terms["pce"]
@@ -122,10 +124,10 @@ class ConfKDLoss(nn.Module):
         return {"loss": total, **{name: term.detach() for name, term in terms.items()}}
 
     def _terms(
-        self, guide: Tensor, student: Tensor, label: Tensor, weak_label: Tensor, strong: Tensor
+        self, guide: Tensor, student: Tensor, label: Tensor, weak_label: Tensor, images: _Positions
     ) -> dict[str, Tensor]:
         """The differentiable terms; ``guide`` holds the strong images, or all of them."""
-        complete = len(guide) == len(student)
+        complete, strong = len(guide) == len(student), images.strong
         strong_guide = guide[strong] if complete else guide
         if self.variant == "released":
             if bool((label[strong] == self.ignore_index).any()):
@@ -133,14 +135,16 @@ class ConfKDLoss(nn.Module):
                     'variant="released" expects every pixel of a strong image to be annotated, found some ignored'
                 )
             seeds = weak_label[:, 0] == 1
-            return confkd_released.terms(strong_guide, student, label[strong, 0], seeds, strong, self.temperature)
-        on = _select(strong, self.kl_on)
+            return confkd_released.terms(
+                strong_guide, student, label[strong, 0], seeds, strong, images.weak, self.temperature
+            )
+        on = getattr(images, self.kl_on)
         kl_guide = (guide[on] if complete else guide).detach()
         return {
             "ce": _cross_entropy(strong_guide, label[strong], self.ignore_index),
             "pce": _cross_entropy(student, weak_label, self.ignore_index),
             "kl": _mean(kl_divergence(kl_guide, student[on], temperature=self.temperature)),
-            "entropy": _mean(entropy(student[_select(strong, self.entropy_on)])),
+            "entropy": _mean(entropy(student[getattr(images, self.entropy_on)])),
         }
 
 
@@ -158,27 +162,30 @@ def _mean(values: Tensor) -> Tensor:
     return values.sum() / max(values.numel(), 1)
 
 
-def _select(strong: Tensor, images: Images) -> Tensor:
-    """Bool mask ``[B]`` of the images that an option names."""
-    if images == "all":
-        return torch.ones_like(strong)
-    return strong if images == "strong" else ~strong
+class _Positions(NamedTuple):
+    """Positions in the batch ``[N]`` of the images that an option names."""
+
+    strong: Tensor
+    weak: Tensor
+    all: Tensor
 
 
-def _strong_mask(batch: Mapping[str, Tensor], label: Tensor, ignore_index: int) -> Tensor:
-    """Bool ``[B]``: given by the batch, else the images without an ignored pixel."""
+def _images(batch: Mapping[str, Tensor], label: Tensor, ignore_index: int, device: torch.device) -> _Positions:
+    """The flag that the batch gives, else the images without an ignored pixel are the strong ones."""
     if "strong" not in batch:
-        return (label != ignore_index).flatten(1).all(1)
-    strong = torch.as_tensor(batch["strong"]).bool().flatten()
+        strong = (label != ignore_index).flatten(1).all(1)
+    else:
+        strong = torch.as_tensor(batch["strong"]).bool().flatten()
     if len(strong) != len(label):
         raise ValueError(f'batch["strong"] must have one flag per image ({len(label)}), got {len(strong)}')
-    return strong
+    every = torch.arange(len(strong), device=device)
+    return _Positions(positions(strong, device), positions(~strong, device), every)
 
 
-def _teacher_logits(output: DualBranchOutput, strong: Tensor, kl_on: Images) -> Tensor:
+def _teacher_logits(output: DualBranchOutput, images: _Positions, kl_on: Images) -> Tensor:
     """The teacher's logits, after a check that the images the loss needs are among them."""
     guide, student = output
-    needed = int(strong.sum()) if kl_on == "strong" else len(student)
+    needed = len(images.strong) if kl_on == "strong" else len(student)
     if len(guide) not in {needed, len(student)} or guide.shape[1:] != student.shape[1:]:
         msg = (
             f'with kl_on="{kl_on}" the teacher logits must be [{needed} or {len(student)}, '

@@ -17,7 +17,7 @@ __all__ = ["terms"]
 
 
 def terms(
-    teacher: Tensor, student: Tensor, label: Tensor, seeds: Tensor, strong: Tensor, temperature: float
+    teacher: Tensor, student: Tensor, label: Tensor, seeds: Tensor, strong: Tensor, weak: Tensor, temperature: float
 ) -> dict[str, Tensor]:
     """The released terms ``ce``, ``pce`` (strong plus weak), ``kl`` and ``entropy``, all differentiable.
 
@@ -26,7 +26,8 @@ def terms(
         student: logits ``[B, 2, *spatial]`` of all images.
         label: classes 0 or 1 of the strong images, ``[S, *spatial]``.
         seeds: bool ``[B, *spatial]``, the annotated foreground pixels of all images.
-        strong: bool ``[B]``.
+        strong: positions of the strong images in the batch, ``[S]``.
+        weak: positions of the others, ``[B - S]``.
         temperature: T of the divergence.
 
     Raises:
@@ -34,7 +35,6 @@ def terms(
     """
     if student.shape[1] != 2:
         raise ValueError(f'variant="released" is defined for 2 classes, got logits with {student.shape[1]}')
-    weak = ~strong
     return {
         "ce": -log_softmax(teacher).gather(1, label.long().unsqueeze(1)).sum() / max(label.numel(), 1),
         "pce": _seed_loss(student[strong], seeds[strong]) + _seed_loss(student[weak], seeds[weak]),
@@ -59,5 +59,5 @@ def _class_mean_entropy(student: Tensor, strong: Tensor) -> Tensor:
     """Mean of -p log p over images, classes and pixels, each strong image counted three times."""
     log_p = log_softmax(student)
     per_image = -(log_p.exp() * log_p).flatten(1).mean(1)
-    repeats = torch.where(strong, 3.0, 1.0).to(per_image)
+    repeats = torch.ones_like(per_image).index_fill(0, strong, 3.0)
     return (per_image * repeats).sum() / repeats.sum().clamp_min(1)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
-from medkd.networks.outputs import SideOutputs
+from medkd.outputs import SideOutputs
 
 __all__ = ["BagDiceLoss", "FusionDistillationLoss", "GeneralizedMeanLoss", "generalized_mean"]
 

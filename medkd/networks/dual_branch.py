@@ -9,7 +9,7 @@ import torch
 from monai.networks.nets.basic_unet import Down, TwoConv, UpCat
 from torch import Tensor, nn
 
-from medkd.networks.outputs import DualBranchOutput
+from medkd.outputs import DualBranchOutput, positions
 
 __all__ = ["DualBranch", "DualBranchUNet", "UNetDecoder", "UNetEncoder"]
 
@@ -46,7 +46,8 @@ class DualBranch(nn.Module):
 
         Args:
             x: images ``[B, C, *spatial]``.
-            strong: bool ``[B]``, the images for which the teacher's branch is decoded; all of them if ``None``.
+            strong: the images for which the teacher's branch is decoded: bool ``[B]``, or their positions ``[S]`` in
+                ascending order, which no step waits for; all of them if ``None``.
         """
         if self.training:
             return self.outputs(x, strong)
@@ -58,9 +59,12 @@ class DualBranch(nn.Module):
         """Logits of both branches whatever the mode; the arguments are those of ``forward``."""
         features = self.encoder(x)
         student = self.student(features)
-        if strong is not None and not bool(strong.any()):  # normalisation layers refuse an empty batch
+        chosen = None if strong is None else positions(strong, x.device)
+        if chosen is not None and len(chosen) == 0:  # normalisation layers refuse an empty batch
             return DualBranchOutput(student[:0], student)
-        return DualBranchOutput(self.teacher(_take(features, strong)), student)
+        if chosen is not None and len(chosen) < len(x):
+            features = features[chosen] if isinstance(features, Tensor) else [level[chosen] for level in features]
+        return DualBranchOutput(self.teacher(features), student)
 
 
 class DualBranchUNet(DualBranch):
@@ -159,12 +163,3 @@ class UNetDecoder(nn.Module):
             x = level(x, features[len(features) - 2 - depth])
         logits: Tensor = self.head(x)
         return logits
-
-
-def _take(features: Tensor | Sequence[Tensor], strong: Tensor | None) -> Tensor | list[Tensor] | Sequence[Tensor]:
-    """The features of the strong images alone."""
-    if strong is None or bool(strong.all()):
-        return features
-    if isinstance(features, Tensor):
-        return features[strong]
-    return [level[strong] for level in features]

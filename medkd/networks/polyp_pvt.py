@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from medkd.networks.backbones import BACKBONES, make_backbone
 from medkd.networks.official_pvt import load_polyp_pvt
-from medkd.networks.outputs import PolypPVTOutput
+from medkd.outputs import PolypPVTOutput
 
 __all__ = ["PolypPVT"]
 

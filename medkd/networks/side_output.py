@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from medkd.networks.checkpoints import load_weights, read_weights
-from medkd.networks.outputs import SideOutputs
+from medkd.outputs import SideOutputs
 from medkd.networks.vgg import VGGFeatures, load_vgg16
 
 __all__ = ["SideOutputNetwork", "SideOutputVGG"]

@@ -132,10 +132,9 @@ def ikdmil(root: Path) -> Case:
 CASES = {"confkd": confkd, "kdas": kdas, "ikdmil": ikdmil}
 
 
-@pytest.fixture(scope="session", params=CASES.values(), ids=CASES)
+@pytest.fixture(scope="session", params=list(CASES))
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
-    made: Case = request.param(tmp_path_factory.mktemp("case"))
-    return made
+    return CASES[request.param](tmp_path_factory.mktemp("case"))
 
 
 @pytest.fixture(scope="session")

@@ -6,9 +6,9 @@ import torch
 from monai.bundle import ConfigParser
 from PIL import Image
 
-from .conftest import Case, kdas
+from .conftest import Case
 
-pytestmark = pytest.mark.parametrize("case", [kdas], indirect=True, ids=["kdas"])
+pytestmark = pytest.mark.parametrize("case", ["kdas"], indirect=True)
 
 
 def _transform(case: Case, section: str, size: list[int]):

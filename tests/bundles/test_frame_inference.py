@@ -11,9 +11,9 @@ from PIL import Image
 
 from medkd.networks import PolypPVT, checkpoints
 
-from .conftest import Case, kdas
+from .conftest import Case
 
-pytestmark = pytest.mark.parametrize("case", [kdas], indirect=True, ids=["kdas"])
+pytestmark = pytest.mark.parametrize("case", ["kdas"], indirect=True)
 MEAN, STD = (torch.tensor(v)[:, None, None] for v in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
 
 

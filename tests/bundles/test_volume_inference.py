@@ -8,9 +8,9 @@ import pytest
 import SimpleITK as sitk
 import torch
 
-from .conftest import Case, confkd
+from .conftest import Case
 
-pytestmark = pytest.mark.parametrize("case", [confkd], indirect=True, ids=["confkd"])
+pytestmark = pytest.mark.parametrize("case", ["confkd"], indirect=True)
 
 OBLIQUE = np.array([[1.2, -0.5, 0.9, -40.0], [0.6, 1.3, -1.1, 22.0], [-0.1, 0.4, 7.8, 5.0], [0, 0, 0, 1.0]])
 

@@ -6,10 +6,12 @@ import pytest
 import torch
 from monai.data import MetaTensor
 from monai.engines import PrepareBatchExtraInput
+from monai.handlers import from_engine
 from monai.networks.nets import UNet
+from monai.transforms import Activationsd
 from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 
-from medkd.engines import DistillationTrainer
+from medkd.engines import DistillationTrainer, PrepareSelection
 from medkd.losses import ConfKDLoss
 from medkd.networks import DualBranchOutput, DualBranchUNet
 
@@ -121,6 +123,15 @@ def test_the_terms_of_confkd_survive_decollation():
     assert len(trainer.state.output) == 3
     assert {"ce", "pce", "kl", "entropy", "loss"} <= trainer.state.output[0].keys()
     assert trainer.state.output[0]["pred"].shape == (3, 16, 16)
+    loss = from_engine(["loss"], first=True)(trainer.state.output)  # as the handlers of MONAI's bundles ask for it
+    assert (loss.shape, loss.requires_grad) == ((), False)
+
+
+def test_postprocessing_gets_what_monai_gives_it():
+    trainer = make_trainer(make_network(), decollate=True, postprocessing=Activationsd("pred", softmax=True))
+    trainer.run()
+    for item in trainer.state.output:
+        torch.testing.assert_close(item["pred"].sum(0), torch.ones(16, 16))
 
 
 def test_the_loss_gets_the_whole_batch_as_plain_tensors():
@@ -181,12 +192,13 @@ def test_a_loss_without_a_total_is_refused(returned, kind):
         trainer.run()
 
 
-def test_extra_inputs_reach_the_network():
+@pytest.mark.parametrize("prepare", [PrepareBatchExtraInput({"strong": "strong"}), PrepareSelection({"strong": "strong"})])
+def test_extra_inputs_reach_the_network(prepare):
     loss = RecordingLoss()
-    prepare = PrepareBatchExtraInput(extra_keys={"strong": "strong"})
     make_trainer(make_network(), loss, prepare_batch=prepare).run()
     output = loss.calls[0][0]
     assert (len(output.teacher), len(output.student)) == (1, 3)
+    torch.testing.assert_close(output.teacher, make_network(seed=1).outputs(make_batches()[0]["image"]).teacher[:1])
 
 
 class EpochBatchSampler(BatchSampler):

@@ -1,12 +1,16 @@
-"""What the networks of medkd return in training mode: named tuples, which DDP and ``torch.compile`` take as they are."""
+"""What the networks of medkd return in training mode: named tuples, which DDP and ``torch.compile`` take as they are.
+
+Networks make them and losses read them, so that neither needs the other.
+"""
 
 # No postponed annotations here: TorchScript reads the fields of a NamedTuple as types, not as strings.
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
-__all__ = ["DualBranchOutput", "PolypPVTOutput", "SideOutputs"]
+__all__ = ["DualBranchOutput", "PolypPVTOutput", "SideOutputs", "positions"]
 
 
 class DualBranchOutput(NamedTuple):
@@ -46,3 +50,16 @@ class SideOutputs(NamedTuple):
     def prediction(self) -> Tensor:
         """What is deployed: the fused map."""
         return self.fused
+
+
+def positions(images: Tensor, device: str | torch.device | None = None) -> Tensor:
+    """Positions in the batch ``[N]`` of the images that a flag names.
+
+    Choosing by positions never makes the host wait for the device. Finding them does, unless the flag is on the CPU.
+
+    Args:
+        images: a flag per image, bool ``[B]``, or positions already.
+        device: where to choose; by default where ``images`` are.
+    """
+    found = images.nonzero().flatten() if images.dtype == torch.bool else images
+    return found.to(device, non_blocking=True)
