@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from medkd.bundle import infer, read_bundle
 from medkd.dicom import read_series, write_segmentation
 from medkd.networks.checkpoints import load_model
-from medkd.serving.checks import read_bundle
-from medkd.serving.inference import infer
 
 __all__ = ["InferenceReport", "infer_study"]
 
@@ -43,25 +42,25 @@ def infer_study(bundle: str | Path, study: str | Path, output: str | Path, *, de
         FileNotFoundError: if the bundle has no weights, or there is no study.
         ValueError: for a study that is no sound series of the bundle's modality, or a bundle for pictures.
     """
-    served = read_bundle(Path(bundle).resolve())
-    if served.pictures:
+    found = read_bundle(Path(bundle).resolve())
+    if found.pictures:
         raise ValueError(
             f"{bundle}: expected a bundle for volumes, found one for pictures; use `monai.bundle run` for those"
         )
-    series = read_series(study, modality=served.modality)
-    served.inference.update({"device": device})
-    network = load_model(served.path / "models" / "model.pt", served.inference.get_parsed_content("network_def"))
-    mask, affine = infer(served.inference, network.to(device).eval(), series.path)
-    name, version = str(served.metadata.get("name", served.path.name)), str(served.metadata.get("version", ""))
+    series = read_series(study, modality=found.modality)
+    found.inference.update({"device": device})
+    network = load_model(found.path / "models" / "model.pt", found.inference.get_parsed_content("network_def"))
+    mask, affine = infer(found.inference, network.to(device).eval(), series.path)
+    name, version = str(found.metadata.get("name", found.path.name)), str(found.metadata.get("version", ""))
     path = write_segmentation(
         mask.numpy().astype(np.uint8),
         affine,
         series,
         output,
-        labels=served.labels,
-        codes=served.metadata.get("label_codes"),
+        labels=found.labels,
+        codes=found.metadata.get("label_codes"),
         algorithm=name,
         version=version,
     )
-    voxels = {name: int((mask == value).sum()) for name, value in served.labels.items()}
+    voxels = {name: int((mask == value).sum()) for name, value in found.labels.items()}
     return InferenceReport(path, len(series.slices), voxels)

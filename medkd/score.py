@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from medkd.datasets.datalist import DatalistError
 from medkd.datasets.studies import images_by_stem
+from medkd.errors import DataError
 from medkd.metrics.polyp import PolypMeasures
-from medkd.transforms.frames import read_frame, to_mask, to_rgb
+from medkd.reading.frames import read_frame, to_mask, to_rgb
 
 __all__ = ["score_folders"]
 
@@ -32,7 +32,7 @@ def score_folders(predictions: str | Path, masks: str | Path, *, progress: bool 
         The scores of ``PolypMeasures.results``.
 
     Raises:
-        DatalistError: with every mask that has no prediction, and the reverse, and every file that cannot be read.
+        DataError: with every mask that has no prediction, and the reverse, and every file that cannot be read.
     """
     from tqdm import tqdm
 
@@ -50,7 +50,7 @@ def score_folders(predictions: str | Path, masks: str | Path, *, progress: bool 
     for path in truth.values():
         _brightest(path, to_mask, problems)
     if problems:
-        raise DatalistError(Path(predictions), sorted(problems))
+        raise DataError(Path(predictions), sorted(problems))
     # Masks of 0 and 1 in the whole folder; a single dark map among maps is a map.
     factor = np.uint8(255 if brightest <= 1 else 1)
     measures = PolypMeasures()

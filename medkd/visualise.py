@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medkd.files import atomic_path
-from medkd.transforms.reading import is_frame, load_image, load_label
-from medkd.transforms.tiles import read_tile_pixels
+from medkd.reading.images import is_frame, load_image, load_label
+from medkd.reading.tiles import read_tile_pixels
 
 __all__ = ["overlay_figure", "read_image", "read_mask", "save_overlay"]
 

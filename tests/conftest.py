@@ -1,9 +1,20 @@
-"""Fixtures of several test modules."""
+"""Fixtures of several test modules, and how the suite is shared out between processes."""
 
 import os
+import re
 from pathlib import Path
+from typing import Any
 
+os.environ["OMP_NUM_THREADS"] = "1"  # two processes on two cores; and sums do not depend on the machine
+
+import numpy as np
 import pytest
+import torch
+
+from medkd.slides import make_slide
+from medkd.slides.synthetic import SyntheticSlide
+
+torch.set_num_threads(1)
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -20,3 +31,45 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def bundles() -> Path:
     return ROOT / "bundles"
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, SyntheticSlide]:
+    """A slide of 900 rows and 1300 columns, with the ring of tumour."""
+    path = tmp_path_factory.mktemp("slide") / "ring.tif"
+    return path, make_slide(path, (900, 1300))
+
+
+@pytest.fixture(scope="session")
+def truth(made: tuple[Path, SyntheticSlide]) -> np.ndarray:
+    """Classes of every level-0 pixel of the slide."""
+    size = made[1].size
+    return made[1].classes(np.arange(size[0]) + 0.5, np.arange(size[1]) + 0.5)
+
+
+# What takes longest comes first, so that the processes end together.
+_FIRST = ("test_demo", "case kdas", "test_faults", "case ikdmil", "case confkd", "test_tracking_client", "test_how_to")
+
+
+def _group(nodeid: str) -> str:
+    """What one process runs, so that its fixtures are made once: a file, or all tests of a bundle's case."""
+    file, _, test = nodeid.partition("::")
+    case = re.search(r"[\[-](confkd|kdas|ikdmil)[\]-]", test)
+    return f"case {case[1]}" if case and "/bundles/" in file and "test_demo" not in file else Path(file).stem
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {group: place for place, group in enumerate(_FIRST)}
+    items.sort(key=lambda item: order.get(_group(item.nodeid), len(order)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByGroup(LoadScopeScheduling):  # its own groups, "loadgroup", need an attribute that pytest 9 has no more
+        def _split_scope(self, nodeid: str) -> str:
+            return _group(nodeid)
+
+    config.option.loadscopereorder = False
+    return ByGroup(config, log)

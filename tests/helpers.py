@@ -1,10 +1,21 @@
 """What tests of several folders share."""
 
+import contextlib
+import gc
+import io
 import json
+import logging
+import os
+import runpy
 import socket
 import subprocess
 import sys
+import traceback
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import numpy as np
 import SimpleITK as sitk
@@ -38,3 +49,64 @@ def by_dcmqi(seg: Path, folder: Path) -> tuple[Path, list[str]]:
     segments = [segment for group in described["segmentAttributes"] for segment in group]
     codes = [segment["SegmentedPropertyTypeCodeSequence"]["CodeValue"] for segment in segments]
     return next(folder.glob("*.nii.gz")), sorted(codes)
+
+
+def bundle_command(configs: list[Path], **overrides: Any) -> list[str]:
+    """The command line of a bundle's run, without the Python that runs it."""
+    files = str([str(path) for path in configs]) if len(configs) > 1 else str(configs[0])
+    return ["-m", "monai.bundle", "run", "--config_file", files, *options(overrides)]
+
+
+def options(overrides: dict[str, Any]) -> list[str]:
+    return [part for key, value in overrides.items() for part in (f"--{key}", str(value))]
+
+
+def run_bundle(configs: list[Path], *, check: bool = True, **overrides: Any) -> subprocess.CompletedProcess[str]:
+    """``python -m monai.bundle run`` in the bundle's folder, but in this process, which has imported MONAI already.
+
+    MONAI's own program parses the command line: only the seconds of its start are saved.
+    """
+    _, module, *arguments = bundle_command(configs, **overrides)
+    printed, said, status = io.StringIO(), io.StringIO(), 0
+    with _as_a_program([module, *arguments], configs[0].parents[1]), _output_in(printed, said):
+        try:
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+        except SystemExit as end:
+            status = end.code
+        except Exception:  # noqa: BLE001 - as at the end of a program
+            status = 1
+            traceback.print_exc()
+    gc.collect()  # its data loaders and their workers
+    done = subprocess.CompletedProcess([module, *arguments], status, printed.getvalue(), said.getvalue())
+    if check and done.returncode:
+        raise AssertionError(done.stdout[-3000:] + done.stderr[-6000:])
+    return done
+
+
+@contextlib.contextmanager
+def _as_a_program(arguments: list[str], folder: Path) -> Iterator[None]:
+    """Arguments, working folder and environment of a new program; loggers are left as they were."""
+    loggers = [logging.getLogger(), *map(logging.getLogger, list(logging.Logger.manager.loggerDict))]
+    before = [(logger, logger.handlers[:], logger.level, logger.disabled) for logger in loggers]
+    variables = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW")}
+    place = Path.cwd()
+    try:
+        os.chdir(folder)
+        with (
+            mock.patch.object(sys, "argv", arguments),
+            mock.patch.dict(os.environ, variables, clear=True),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        os.chdir(place)
+        for logger, handlers, level, disabled in before:
+            logger.handlers, logger.disabled = handlers, disabled
+            logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def _output_in(printed: io.StringIO, said: io.StringIO) -> Iterator[None]:
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(said):
+        yield

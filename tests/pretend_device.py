@@ -36,7 +36,14 @@ _WAITS = {
     for name in ("_local_scalar_dense", "equal", "is_nonzero", "masked_select", "nonzero", "unique", "_unique2")
 }
 # Between devices by design, or (an index on the CPU) allowed by CUDA.
-_MIXED = {"aten::copy_", "aten::_to_copy", "aten::index", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_"}
+_MIXED = {
+    "aten::copy_",
+    "aten::_to_copy",
+    "aten::index",
+    "aten::index_put",
+    "aten::index_put_",
+    "aten::_index_put_impl_",
+}
 _OURS = Path(__file__).resolve().parents[1]
 
 

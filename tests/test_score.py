@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from medkd.cli import main
-from medkd.datasets import DatalistError
+from medkd.datasets import DataError
 from medkd.score import score_folders
 
 REFERENCE = Path(__file__).parent / "reference" / "polyp_metrics.npz"
@@ -70,7 +70,7 @@ def test_all_problems_come_at_once(folders):
     predictions, masks = folders
     (predictions / "0.png").rename(predictions / "other.png")
     (predictions / "1.png").write_bytes(b"\x89PNG")
-    with pytest.raises(DatalistError) as caught:
+    with pytest.raises(DataError) as caught:
         score_folders(predictions, masks)
     problems = "\n".join(caught.value.problems)
     for expected in (
@@ -97,8 +97,8 @@ def test_every_mask_is_read_by_itself_and_two_predictions_of_one_are_refused(fol
     Image.fromarray((np.asarray(Image.open(path)) >= 128).astype(np.uint8)).save(path)  # 0 and 1 among 0 and 255
     assert score_folders(predictions, masks) == expected
     shutil.copy(predictions / "0.png", predictions / "0_seg.png")
-    with pytest.raises(DatalistError, match=r"0\.png: expected one prediction of it, found 0_seg too"):
+    with pytest.raises(DataError, match=r"0\.png: expected one prediction of it, found 0_seg too"):
         score_folders(predictions, masks)
     Image.fromarray(np.full((4, 4), 76, np.uint8)).save(path)
-    with pytest.raises(DatalistError, match=r"0\.png: cannot be read \(expected a mask of 0 and 1 or of 0 and 255"):
+    with pytest.raises(DataError, match=r"0\.png: cannot be read \(expected a mask of 0 and 1 or of 0 and 255"):
         score_folders(predictions, masks)

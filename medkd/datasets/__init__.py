@@ -1,23 +1,25 @@
-"""Datasets: a source folder becomes a checked datalist; a datalist becomes batches of strong and weak images."""
+"""Datasets: a source folder becomes a checked datalist; a datalist becomes batches."""
 
 from medkd.datasets.acdc import prepare_acdc
-from medkd.datasets.datalist import DatalistError, check_datalist, load_datalist, write_datalist
+from medkd.datasets.datalist import check_datalist, load_datalist, write_datalist
 from medkd.datasets.glas import prepare_glas
 from medkd.datasets.histology_phantoms import make_histology_phantoms
-from medkd.datasets.mixed import MixedBatchSampler, MixedLoader, MixedSupervisionDataset
 from medkd.datasets.multiscale import MultiScaleLoader
 from medkd.datasets.phantoms import make_cardiac_phantoms
 from medkd.datasets.polyp import prepare_polyp
 from medkd.datasets.polyp_phantoms import make_polyp_phantoms
+from medkd.datasets.seeded_cache import SeededCacheDataset
 from medkd.datasets.studies import find_frames, find_studies
 from medkd.datasets.tiles import prepare_tiles
+from medkd.datasets.two_groups import TwoGroupBatchSampler, TwoGroupLoader
+from medkd.errors import DataError
 
 __all__ = [
-    "DatalistError",
-    "MixedBatchSampler",
-    "MixedLoader",
-    "MixedSupervisionDataset",
+    "DataError",
     "MultiScaleLoader",
+    "SeededCacheDataset",
+    "TwoGroupBatchSampler",
+    "TwoGroupLoader",
     "check_datalist",
     "find_frames",
     "find_studies",

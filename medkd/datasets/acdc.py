@@ -15,11 +15,13 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from medkd.datasets.datalist import DatalistError, check_datalist, write_datalist
+from medkd.datasets.datalist import check_datalist, write_datalist
+from medkd.datasets.split import split_patients
+from medkd.errors import DataError
 from medkd.files import atomic_folder
 from medkd.transforms.seeds import seed_label
 
-__all__ = ["CLASSES", "prepare_acdc", "split_patients"]
+__all__ = ["CLASSES", "prepare_acdc", "split_acdc"]
 
 CLASSES = {
     "all": {0: "background", 1: "right ventricle", 2: "myocardium", 3: "left ventricle"},
@@ -61,7 +63,7 @@ def prepare_acdc(
         For each section the number of images, patients and strong images.
 
     Raises:
-        DatalistError: with every problem of every file; nothing is written then.
+        DataError: with every problem of every file; nothing is written then.
         ValueError: if there are too few patients for the split.
     """
     source = Path(source).resolve()
@@ -69,12 +71,12 @@ def prepare_acdc(
         raise ValueError(f"classes must be one of {sorted(CLASSES)}, got {classes!r}")
     patients = sorted(path.name for path in source.glob("patient*") if path.is_dir())
     if not patients:
-        raise DatalistError(source, ["expected folders patient001, patient002, …, found none"])
-    split = split_patients(patients, strong=strong, fold=fold, seed=seed, validation=validation)
+        raise DataError(source, ["expected folders patient001, patient002, …, found none"])
+    split = split_acdc(patients, strong=strong, fold=fold, seed=seed, validation=validation)
     frames = {patient: _frames(source / patient) for patient in patients}
     problems = _layout_problems(source, frames, scribbles=weak == "scribble")
     if problems:
-        raise DatalistError(source, problems)
+        raise DataError(source, problems)
     with atomic_folder(output) as partial:
         build = _ItemBuilder(Path(output).resolve(), partial, weak, classes, seed, seed_fraction)
         datalist: dict[str, Any] = {"name": "ACDC", "labels": {str(k): v for k, v in CLASSES[classes].items()}}
@@ -89,16 +91,14 @@ def prepare_acdc(
         write_datalist(partial / "datalist.json", datalist)
         try:
             sections = check_datalist(partial, progress=progress)
-        except DatalistError as error:
-            raise DatalistError(source, [*build.problems, *error.problems]) from None
+        except DataError as error:
+            raise DataError(source, [*build.problems, *error.problems]) from None
         if build.problems:
-            raise DatalistError(source, build.problems)
+            raise DataError(source, build.problems)
         return sections
 
 
-def split_patients(
-    patients: Sequence[str], *, strong: int, fold: int, seed: int, validation: int = 10
-) -> dict[str, list[str]]:
+def split_acdc(patients: Sequence[str], *, strong: int, fold: int, seed: int, validation: int = 10) -> dict[str, list[str]]:
     """Split by patient: every fifth is tested on; strong and validation patients are drawn from the others.
 
     ACDC is ordered by disease, 20 patients each. Every fifth patient gives a test set with all of them; a block of
@@ -117,14 +117,10 @@ def split_patients(
         raise ValueError(
             f"strong must be at least 1 and leave {validation} validation patients among {len(rest)}, got {strong}"
         )
-    drawn = [rest[i] for i in np.random.default_rng(seed).permutation(len(rest))]
-    held_out, training = drawn[:validation], drawn[validation:]
-    return {
-        "training": sorted(training),
-        "validation": sorted(held_out),
-        "test": test,
-        "strong": sorted(training[:strong]),
-    }
+    split = split_patients(rest, {"validation": validation / len(rest)} if validation else {}, seed)
+    training = [patient for patient, section in split.items() if section == "training"]
+    held_out = sorted(split.keys() - training)
+    return {"training": sorted(training), "validation": held_out, "test": test, "strong": sorted(training[:strong])}
 
 
 class _ItemBuilder:

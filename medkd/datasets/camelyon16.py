@@ -11,11 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from medkd.datasets.datalist import DatalistError
-from medkd.datasets.polyp import split_groups
 from medkd.datasets.slide_tiles import LabelledSlide, TileRules, write_slide_tiles
-from medkd.slides.annotations import rasterise, read_annotation
-from medkd.slides.reading import open_slide
+from medkd.datasets.split import split_patients
+from medkd.errors import DataError
+from medkd.reading.annotations import rasterise, read_annotation
+from medkd.reading.slides import open_slide
 
 __all__ = ["prepare_camelyon16"]
 
@@ -56,9 +56,9 @@ def prepare_camelyon16(
         For each section the number of images (tiles), patients (slides) and positive images.
 
     Raises:
-        DatalistError: with every problem of every file, or if a section has tiles of one label alone; nothing is
+        DataError: with every problem of every file, or if a section has tiles of one label alone; nothing is
             written then.
-        ValueError: if ``validation`` leaves either set without a slide.
+        ValueError: if ``validation`` is out of range or leaves no slide to train on.
     """
     from tqdm import tqdm
 
@@ -66,22 +66,21 @@ def prepare_camelyon16(
     problems: list[str] = []
     known = _labelled(Path(slides).resolve(), Path(annotations).resolve(), problems)
     if problems:
-        raise DatalistError(slides, problems)
-    held_out: set[str] = set()
+        raise DataError(slides, problems)
+    sections: dict[str, str] = {}
     for tumour in (True, False):
         names = [s.patient for s in known if s.section == "training" and (s.annotation is not None) == tumour]
-        held_out |= split_groups(names, validation, seed)
+        sections |= split_patients(names, {"validation": validation}, seed)
     tiles: list[tuple[LabelledSlide, list[dict[str, Any]]]] = []
     for slide in tqdm(known, desc="slides", disable=not progress):
-        section = "validation" if slide.patient in held_out else slide.section
+        placed = replace(slide, section=sections.get(slide.patient, slide.section))
         try:
             problems += _annotation_problems(slide)
-            placed = replace(slide, section=section)
             tiles.append((placed, rules.tiles(placed)))
         except (OSError, ValueError) as error:
             problems.append(str(error))
     if problems:
-        raise DatalistError(slides, problems)
+        raise DataError(slides, problems)
     return write_slide_tiles("camelyon16", tiles, output, write_tiles=write_tiles)
 
 

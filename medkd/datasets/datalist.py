@@ -13,22 +13,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from medkd.datasets.tile_checks import tile_problems
+from medkd.errors import DataError
 from medkd.files import atomic_path
 
-__all__ = ["SECTIONS", "DatalistError", "check_datalist", "load_datalist", "write_datalist"]
+__all__ = ["SECTIONS", "check_datalist", "load_datalist", "write_datalist"]
 
 SECTIONS = ("training", "validation", "test")
 _PATHS = ("image", "label", "weak_label", "mask")
 Item = dict[str, Any]
-
-
-class DatalistError(ValueError):
-    """All the problems of a dataset, one a line."""
-
-    def __init__(self, source: str | Path, problems: Sequence[str]) -> None:
-        self.problems = list(problems)
-        lines = "\n".join(f"  - {problem}" for problem in self.problems)
-        super().__init__(f"{source}: {len(self.problems)} problem(s)\n{lines}")
 
 
 def load_datalist(
@@ -51,7 +44,7 @@ def load_datalist(
 
     Raises:
         FileNotFoundError: if there is no datalist, with the command that makes one.
-        DatalistError: if a section is absent, a file is missing, a patient or an image is in two sections, or the
+        DataError: if a section is absent, a file is missing, a patient or an image is in two sections, or the
             classes are others.
     """
     path = Path(dataset_dir)
@@ -69,7 +62,7 @@ def load_datalist(
     if section is not None and not datalist.get(section):
         problems.append(f'"{section}": expected items in this section, found none')
     if problems:
-        raise DatalistError(path, problems)
+        raise DataError(path, problems)
     return datalist if section is None else datalist[section]
 
 
@@ -78,9 +71,9 @@ def _parsed(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise DatalistError(path, [f"expected JSON, found something else ({error})"]) from error
+        raise DataError(path, [f"expected JSON, found something else ({error})"]) from error
     if not isinstance(content, dict):
-        raise DatalistError(path, [f"expected sections {', '.join(SECTIONS)}, found a {type(content).__name__}"])
+        raise DataError(path, [f"expected sections {', '.join(SECTIONS)}, found a {type(content).__name__}"])
     problems = [
         f'"{section}": expected a list of items, found {content[section]!r}'
         for section in SECTIONS
@@ -93,7 +86,7 @@ def _parsed(path: Path) -> dict[str, Any]:
         items = [(f"{section}[{n}]", item) for section in SECTIONS for n, item in enumerate(content.get(section, []))]
         problems = [problem for name, item in items if (problem := _form_problem(name, item))]
     if problems:
-        raise DatalistError(path, problems)
+        raise DataError(path, problems)
     return content
 
 
@@ -134,11 +127,9 @@ def check_datalist(
 
     Raises:
         FileNotFoundError: if there is no datalist.
-        DatalistError: with every problem of every file.
+        DataError: with every problem of every file.
     """
     from tqdm import tqdm
-
-    from medkd.datasets.tiles import tile_problems
 
     datalist = load_datalist(dataset_dir)
     classes = _classes(datalist)
@@ -146,7 +137,7 @@ def check_datalist(
     if _image_level(items):
         problems = [p for item in tqdm(items, desc="checking", disable=not progress) for p in tile_problems(item)]
         if problems:
-            raise DatalistError(dataset_dir, problems)
+            raise DataError(dataset_dir, problems)
         return {section: summary(datalist[section]) for section in SECTIONS}
     problems = [
         problem
@@ -162,7 +153,7 @@ def check_datalist(
     if not any(item.get("supervision", "strong") == "strong" for item in datalist["training"]):
         problems.append('"training": expected at least one strong (fully annotated) image, found none')
     if problems:
-        raise DatalistError(dataset_dir, problems)
+        raise DataError(dataset_dir, problems)
     return {section: summary(datalist[section]) for section in SECTIONS}
 
 
@@ -177,8 +168,8 @@ def summary(items: Sequence[Item]) -> dict[str, int]:
 
 def _item_problems(item: Item, classes: Sequence[int], ignore: Sequence[int]) -> Iterable[str]:
     """Problems of one item's files, each named; an item that does not say so is marked strong or weak by its label."""
+    from medkd.reading.images import is_frame, load_image, load_label
     from medkd.transforms.checks import file_problem, image_problems, label_problems
-    from medkd.transforms.reading import is_frame, load_image, load_label
 
     loaded: dict[str, Any] = {}
     for key in _PATHS:

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medkd.datasets.datalist import DatalistError
 from medkd.datasets.slide_tiles import LabelledSlide, TileRules, write_slide_tiles
-from medkd.datasets.tiles import split_patients
-from medkd.slides.reading import open_slide, read_tile
+from medkd.datasets.split import split_patients
+from medkd.errors import DataError
+from medkd.reading.slides import open_slide, read_tile
 
 __all__ = ["patient_of", "prepare_digestpath"]
 
@@ -58,7 +58,7 @@ def prepare_digestpath(
         For each section the number of images (tiles), patients and positive images.
 
     Raises:
-        DatalistError: with every problem of every file, or if a section has tiles of one label alone; nothing is
+        DataError: with every problem of every file, or if a section has tiles of one label alone; nothing is
             written then.
         ValueError: if the shares leave no patient for training.
     """
@@ -69,7 +69,7 @@ def prepare_digestpath(
     problems: list[str] = []
     pictures = _pictures(source, problems)
     if problems:
-        raise DatalistError(source, problems)
+        raise DataError(source, problems)
     sections = split_patients([p.patient for p in pictures], {"test": test, "validation": validation}, seed)
     tiles: list[tuple[LabelledSlide, list[dict[str, Any]]]] = []
     for picture in tqdm(pictures, desc="pictures", disable=not progress):
@@ -80,7 +80,7 @@ def prepare_digestpath(
         except (OSError, ValueError) as error:
             problems.append(str(error))
     if problems:
-        raise DatalistError(source, problems)
+        raise DataError(source, problems)
     return write_slide_tiles("digestpath", tiles, output, write_tiles=write_tiles)
 
 

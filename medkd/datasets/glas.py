@@ -13,10 +13,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from medkd.datasets.datalist import SECTIONS, DatalistError
+from medkd.datasets.datalist import SECTIONS
+from medkd.datasets.split import split_patients
 from medkd.datasets.studies import images_by_stem
-from medkd.datasets.tiles import Item, one_class_problems, split_patients, write_tiles_datalist
-from medkd.transforms.tiles import read_tile_mask, read_tile_pixels
+from medkd.datasets.tile_checks import one_class_problems
+from medkd.datasets.tiles import Item, write_tiles_datalist
+from medkd.errors import DataError
+from medkd.reading.tiles import read_tile_mask, read_tile_pixels
 
 __all__ = ["TASKS", "prepare_glas"]
 
@@ -56,7 +59,7 @@ def prepare_glas(
         For each section the number of tiles, patients and positive tiles.
 
     Raises:
-        DatalistError: with every problem of every file; nothing is written then.
+        DataError: with every problem of every file; nothing is written then.
         ValueError: for an option out of range.
     """
     from tqdm import tqdm
@@ -101,7 +104,7 @@ def prepare_glas(
         sections[split[patient]] += tiles
     problems += [] if problems else one_class_problems(sections)
     if problems:
-        raise DatalistError(source, problems)
+        raise DataError(source, problems)
     return write_tiles_datalist(output, f"GlaS, {task}", {"0": "background", "1": TASKS[task]}, sections, final)
 
 

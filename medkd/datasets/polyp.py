@@ -6,19 +6,20 @@ Expected: ``TrainDataset/{images,masks}`` and ``TestDataset/<name>/{images,masks
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from medkd.datasets.datalist import DatalistError, summary, write_datalist
+from medkd.datasets.datalist import summary, write_datalist
+from medkd.datasets.split import split_patients
 from medkd.datasets.studies import images_by_stem
+from medkd.errors import DataError
 from medkd.files import atomic_folder
-from medkd.transforms.frames import read_frame, to_mask, to_rgb
+from medkd.reading.frames import read_frame, to_mask, to_rgb
 
-__all__ = ["prepare_polyp", "split_groups"]
+__all__ = ["prepare_polyp"]
 
 
 def prepare_polyp(
@@ -45,8 +46,8 @@ def prepare_polyp(
         For each section the number of images, patients (sequences, or frames that stand alone) and strong images.
 
     Raises:
-        DatalistError: with every problem of every file; nothing is written then.
-        ValueError: if ``validation`` leaves either set without a sequence.
+        DataError: with every problem of every file; nothing is written then.
+        ValueError: if ``validation`` is out of range or leaves no sequence to train on.
     """
     from tqdm import tqdm
 
@@ -59,15 +60,15 @@ def prepare_polyp(
     for image, mask in tqdm(everything, desc="checking", disable=not progress):
         problems += _pair_problems(image, mask)
     if problems:
-        raise DatalistError(source, problems)
-    held_out = split_groups(groups.values(), validation, seed)
+        raise DataError(source, problems)
+    split = split_patients(sorted(set(groups.values())), {"validation": validation}, seed)
     final = Path(output).resolve()
     datalist: dict[str, Any] = {"name": "polyp", "labels": {"0": "background", "1": "polyp"}}
     datalist |= {"training": [], "validation": [], "test": []}
     for name, found in pairs.items():
         for stem, (image, mask) in found.items():
             group = groups[stem] if not name else f"{name}/{stem}"
-            section = "test" if name else "validation" if group in held_out else "training"
+            section = "test" if name else split[group]
             item = {"image": os.path.relpath(image, final), "label": os.path.relpath(mask, final), "patient": group}
             datalist[section].append(item | ({"dataset": name} if name else {}))
     with atomic_folder(output) as partial:
@@ -121,16 +122,3 @@ def _groups(table: str | Path | None, training: dict[str, Any], problems: list[s
         told = f"found {rows['frame'].iloc[0]} and {next(iter(training))}" if len(rows) else "found no row"
         problems.append(f"{table}: expected frames named as the training images, {told}")
     return {stem: f"sequence {found[stem]}" if stem in found else group for stem, group in groups.items()}
-
-
-def split_groups(groups: Iterable[str], share: float, seed: int) -> set[str]:
-    """The groups to validate on.
-
-    Raises:
-        ValueError: if the share leaves either set without a group.
-    """
-    names = sorted(set(groups))
-    count = round(share * len(names))
-    if not 0 < count < len(names):
-        raise ValueError(f"expected a validation share that leaves sequences in both sets ({len(names)}), got {share}")
-    return {names[i] for i in np.random.default_rng(seed).permutation(len(names))[:count]}

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from medkd.datasets.datalist import SECTIONS, DatalistError, summary, write_datalist
-from medkd.datasets.tiles import one_class_problems
+from medkd.datasets.datalist import SECTIONS, summary, write_datalist
+from medkd.datasets.tile_checks import one_class_problems
+from medkd.errors import DataError
 from medkd.files import atomic_folder
+from medkd.reading.slides import open_slide, read_tile
 from medkd.slides.grid import Grid
-from medkd.slides.reading import open_slide, read_tile
 from medkd.slides.tissue import tissue_mask
 
 __all__ = ["LabelledSlide", "TileRules", "write_slide_tiles"]
@@ -119,12 +120,12 @@ def write_slide_tiles(
         For each section the number of images, patients and positive images.
 
     Raises:
-        DatalistError: if a section has tiles of one label alone; there need not be a test set.
+        DataError: if a section has tiles of one label alone; there need not be a test set.
     """
     sections = {s: [item for slide, items in tiles if slide.section == s for item in items] for s in SECTIONS}
     problems = list(one_class_problems({s: items for s, items in sections.items() if items or s != "test"}))
     if problems:
-        raise DatalistError(name, problems)
+        raise DataError(name, problems)
     final = Path(output).resolve()
     datalist: dict[str, Any] = {"name": name, "labels": {"0": "background", "1": "tumour"}}
     datalist |= {section: [] for section in SECTIONS}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from medkd.transforms.reading import FRAME_SUFFIXES, is_frame
+from medkd.reading.images import FRAME_SUFFIXES, is_frame
 
 __all__ = ["find_frames", "find_studies", "images_by_stem", "output_name"]
 

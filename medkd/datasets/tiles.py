@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from medkd.datasets.datalist import SECTIONS, DatalistError, summary, write_datalist
+from medkd.datasets.datalist import SECTIONS, summary, write_datalist
+from medkd.datasets.split import split_patients
 from medkd.datasets.studies import images_by_stem
+from medkd.datasets.tile_checks import one_class_problems, tile_problems
+from medkd.errors import DataError
 from medkd.files import atomic_folder
-from medkd.transforms.tiles import read_tile_mask, read_tile_pixels
 
-__all__ = ["prepare_tiles", "split_patients", "tile_problems"]
+__all__ = ["prepare_tiles", "write_tiles_datalist"]
 
 Item = dict[str, Any]
 
@@ -49,7 +50,7 @@ def prepare_tiles(
         For each section the number of images, patients and positive images.
 
     Raises:
-        DatalistError: with every problem of every file; nothing is written then.
+        DataError: with every problem of every file; nothing is written then.
         ValueError: if the shares leave a section without a patient.
     """
     from tqdm import tqdm
@@ -71,7 +72,7 @@ def prepare_tiles(
     sections = {} if problems else _sections(items, validation, test, seed)
     problems += one_class_problems(sections)
     if problems:
-        raise DatalistError(source, problems)
+        raise DataError(source, problems)
     return write_tiles_datalist(output, "tiles", {"0": "background", "1": "foreground"}, sections, final)
 
 
@@ -89,73 +90,6 @@ def write_tiles_datalist(
     with atomic_folder(output) as partial:
         write_datalist(partial / "datalist.json", {"name": name, "labels": dict(labels), **relative})
     return {section: summary(relative[section]) for section in SECTIONS}
-
-
-def tile_problems(item: Item, sizes: Counter[tuple[int, int]] | None = None) -> Iterator[str]:
-    """What is wrong with a tile and its mask; ``sizes`` counts the sizes of sound tiles."""
-    path, label = str(item["image"]), item.get("label")
-    if not isinstance(label, str) and label not in (0, 1):
-        yield f"{path}: expected the label 0 or 1, found {'none' if label is None else label}"
-    annotation = label if isinstance(label, str) else item.get("mask")
-    place = {key: item[key] for key in ("location", "size", "level") if key in item}
-    try:
-        pixels = read_tile_pixels(path, **place)
-        if sizes is not None:
-            sizes[(pixels.shape[0], pixels.shape[1])] += 1
-        path = annotation or path
-        mask = read_tile_mask(annotation, **place) if annotation else None
-    except Exception as error:  # noqa: BLE001 - whatever the decoder raises, the file cannot be read
-        yield f"{path}: cannot be read ({error})"
-        return
-    if mask is None:
-        return
-    if mask.shape != pixels.shape[:2]:
-        yield f"{path}: expected the size of its tile {pixels.shape[:2]}, found {mask.shape}"
-    hardly_any = item.get("tumour_fraction", 0) > 0  # test tiles keep their label where the tumour is too small for it
-    if label in (0, 1) and bool(mask.any()) != bool(label) and not hardly_any:
-        expected, found = ("foreground", "an empty mask") if label else ("an empty mask", "foreground")
-        yield f"{path}: expected {expected}, as its tile's label is {label}, found {found}"
-
-
-def split_patients(patients: Sequence[str], shares: Mapping[str, float], seed: int) -> dict[str, str]:
-    """The section of every patient: at random, until a section has its share of the images; the rest is for training.
-
-    Args:
-        patients: the patient of every image.
-        shares: of the images, for each section but training, which needs the rest.
-        seed: of the order.
-
-    Raises:
-        ValueError: if no patient is left for training.
-    """
-    count = Counter(patients)
-    names = sorted(count)
-    left = [names[i] for i in np.random.default_rng(seed).permutation(len(names))]
-    chosen: dict[str, str] = {}
-    for section, share in shares.items():
-        taken: list[str] = []
-        room = share * len(patients)
-        for name in left:
-            if count[name] < 2 * room:  # taking it brings the section nearer to its share
-                taken.append(name)
-                room -= count[name]
-        taken = taken or sorted(left, key=lambda name: count[name])[: int(share > 0)]
-        chosen |= dict.fromkeys(taken, section)
-        left = [name for name in left if name not in taken]
-    if not left:
-        raise ValueError(
-            f"expected shares that leave patients for training, got {dict(shares)} of {len(names)} patients"
-        )
-    return {name: chosen.get(name, "training") for name in names}
-
-
-def one_class_problems(sections: Mapping[str, Sequence[Item]]) -> Iterator[str]:
-    """Sections that lack positive or negative images: nothing can be learned from them, or measured on them."""
-    for section, items in sections.items():
-        labels = {int(item["label"]) for item in items}
-        if len(labels) < 2:
-            found = f"label {labels.pop()} alone" if labels else "no image"
-            yield f'"{section}": expected positive and negative images, found {found}; another seed or share may help'
 
 
 def _read_labels(path: Path, tiles: Mapping[str, Path], problems: list[str]) -> dict[str, dict[str, Any]]:

@@ -82,7 +82,7 @@ class DistillationTrainer(SupervisedTrainer):
     def _register_decollate(self) -> None:
         """MONAI's would read every scalar from the device, and take apart a batch that only postprocessing needs."""
         if self._postprocessing is not None:
-            super()._register_decollate()
+            super()._register_decollate()  # type: ignore[no-untyped-call]
         else:
             self.add_event_handler(IterationEvents.MODEL_COMPLETED, _split_output)
 

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from medkd.outputs import SideOutputs
+from medkd.pooling import generalized_mean
 
-__all__ = ["BagDiceLoss", "FusionDistillationLoss", "GeneralizedMeanLoss", "generalized_mean"]
+__all__ = ["BagDiceLoss", "FusionDistillationLoss", "GeneralizedMeanLoss"]
 
 _EPS = 1e-7
 
@@ -154,20 +155,6 @@ class FusionDistillationLoss(nn.Module):
                 target = (guide > 0.5).float()
                 own = cross_entropy(fused, target)
             return (easy_pixel_weights(own.flatten(1), target.flatten(1)) * own.flatten(1)).mean(1)
-
-
-def generalized_mean(prob: Tensor, r: float = 4.0) -> Tensor:
-    """``(mean pʳ)^{1/r}`` over the pixels of every map.
-
-    Args:
-        prob: probabilities ``[B, 1, H, W]``; clamped to [1e-7, 1 − 1e-7].
-        r: exponent, >= 1.
-
-    Returns:
-        ``[B]``, in float32.
-    """
-    pooled: Tensor = prob.float().clamp(_EPS, 1 - _EPS).pow(r).flatten(1).mean(1).pow(1 / r)
-    return pooled
 
 
 def soft_dice(prob: Tensor, target: Tensor) -> Tensor:

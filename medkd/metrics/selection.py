@@ -9,7 +9,7 @@ from ignite.metrics import EpochMetric
 from monai.metrics import compute_roc_auc
 from torch import Tensor
 
-from medkd.losses.mil import generalized_mean
+from medkd.pooling import generalized_mean
 
 __all__ = ["SelectionScore", "image_level_score"]
 

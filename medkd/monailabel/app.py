@@ -15,13 +15,13 @@ from monailabel.utils.async_tasks.utils import processes
 from monailabel.utils.others.generic import strtobool
 
 import medkd
+from medkd.bundle import modality, read_metadata
 from medkd.dicom import read_series
 from medkd.monailabel.guard import check_image, check_model, guarded
 from medkd.monailabel.segments import segment_attributes
 from medkd.monailabel.slides import TileInferTask
 from medkd.monailabel.training import DistillationTrainTask
 from medkd.monailabel.uncertainty import EntropyScoring, LeastCertain
-from medkd.serving.checks import modality, read_metadata
 
 __all__ = ["MyApp"]
 

@@ -12,7 +12,7 @@ from monailabel.tasks.infer.bundle import BundleInferTask
 from monailabel.transform.post import FindContoursd
 from monailabel.transform.writer import PolygonWriter
 
-from medkd.slides.reading import open_slide, read_tile
+from medkd.reading.slides import open_slide, read_tile
 
 __all__ = ["LoadRegiond", "TileInferTask"]
 

@@ -12,8 +12,8 @@ from monailabel.interfaces.tasks.scoring import ScoringMethod
 from monailabel.interfaces.tasks.strategy import Strategy
 from torch import Tensor
 
+from medkd.bundle import read_metadata
 from medkd.files import sha256
-from medkd.serving.checks import read_metadata
 
 __all__ = ["EntropyScoring", "LeastCertain", "mean_entropy"]
 

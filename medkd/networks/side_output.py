@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from medkd.networks.checkpoints import load_weights, read_weights
-from medkd.outputs import SideOutputs
 from medkd.networks.vgg import VGGFeatures, load_vgg16
+from medkd.outputs import SideOutputs
 
 __all__ = ["SideOutputNetwork", "SideOutputVGG"]
 

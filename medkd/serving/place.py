@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import medkd
+from medkd.bundle import read_bundle
 from medkd.files import atomic_folder
-from medkd.serving.checks import deployment_problems, read_bundle
+from medkd.serving.checks import deployment_problems
 
 __all__ = ["Deployment", "deploy", "rollback"]
 

@@ -13,7 +13,7 @@ from monai.bundle import ConfigParser
 from PIL import Image
 from torch import Tensor, nn
 
-from medkd.serving.inference import infer
+from medkd.bundle import infer
 
 __all__ = ["trial_problems"]
 

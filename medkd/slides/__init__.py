@@ -1,11 +1,11 @@
 """Whole slides: tiles in, probability maps out. Needs the extra: ``pip install "medkd[slides]"``."""
 
-from medkd.slides.annotations import Annotation, rasterise, read_annotation
+from medkd.reading.annotations import Annotation, rasterise, read_annotation
+from medkd.reading.slides import Slide, open_slide, read_tile
 from medkd.slides.dataset import SlideTiles
 from medkd.slides.grid import Grid
 from medkd.slides.plan import SlidePlan, find_slides, plan_slides
 from medkd.slides.probability_map import ProbabilityMap
-from medkd.slides.reading import Slide, open_slide, read_tile
 from medkd.slides.results import finish_map, open_maps
 from medkd.slides.synthetic import make_slide, write_annotation
 from medkd.slides.tissue import tissue_mask

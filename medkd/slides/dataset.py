@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from monai.data import Dataset, MetaTensor
 
+from medkd.reading.slides import open_slide
 from medkd.slides.probability_map import ProbabilityMap
-from medkd.slides.reading import open_slide
 from medkd.slides.resolution import read_scaled
 
 __all__ = ["SlideTiles"]

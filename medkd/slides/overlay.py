@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medkd.files import atomic_path
-from medkd.slides.reading import open_slide
+from medkd.reading.slides import open_slide
 from medkd.slides.tissue import thumbnail
 
 __all__ = ["write_slide_overlay"]

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medkd.datasets.datalist import DatalistError
+from medkd.errors import DataError
+from medkd.reading.images import FRAME_SUFFIXES
+from medkd.reading.slides import open_slide
 from medkd.slides.grid import Grid
-from medkd.slides.reading import open_slide
 from medkd.slides.resolution import network_downsample
 from medkd.slides.tissue import tissue_mask
-from medkd.transforms.reading import FRAME_SUFFIXES
 
 __all__ = ["MAP_SUFFIX", "SLIDE_SUFFIXES", "SlidePlan", "find_slides", "plan_slides"]
 
@@ -71,7 +71,7 @@ def plan_slides(
     Raises:
         FileNotFoundError: if there is no slide.
         ValueError: if the halo is narrower than the smoothing reaches: the tiles' borders would show in the map.
-        DatalistError: with every problem of every slide.
+        DataError: with every problem of every slide.
     """
     if grid.get("halo", Grid.halo) < 3 * smoothing:
         raise ValueError(
@@ -88,7 +88,7 @@ def plan_slides(
         except (OSError, ValueError) as error:  # noqa: PERF203 - all problems at once
             problems.append(str(error) if str(path) in str(error) else f"{path}: {error}")
     if problems:
-        raise DatalistError(source, problems)
+        raise DataError(source, problems)
     return plans
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from medkd.slides.reading import Slide
+from medkd.reading.slides import Slide
 
 __all__ = ["network_downsample", "read_scaled"]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from medkd.datasets.datalist import DatalistError
+from medkd.errors import DataError
 from medkd.files import atomic_path, sha256
 from medkd.slides.contours import find_contours, write_geojson
 from medkd.slides.overlay import write_slide_overlay
@@ -32,7 +32,7 @@ def open_maps(
 
     Raises:
         FileNotFoundError: if there are no weights.
-        DatalistError: with every map that was made or begun with other settings.
+        DataError: with every map that was made or begun with other settings.
     """
     if not Path(weights).is_file():
         raise FileNotFoundError(f"{weights}: expected a trained model, found nothing there")
@@ -43,7 +43,7 @@ def open_maps(
         except ValueError as error:  # noqa: PERF203 - all problems at once
             problems.append(str(error))
     if problems:
-        raise DatalistError(output_dir, problems)
+        raise DataError(output_dir, problems)
     return maps
 
 

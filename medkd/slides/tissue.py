@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
-from medkd.slides.reading import Slide
+from medkd.reading.slides import Slide
 from medkd.slides.resolution import read_scaled
 
 __all__ = ["thumbnail", "tissue_mask"]

@@ -1,13 +1,14 @@
 """Transforms, one idea per file."""
 
+from medkd.reading.frames import to_mask, to_rgb
+from medkd.reading.tiles import to_tile
 from medkd.transforms.annotated import IgnoreUnannotatedd
 from medkd.transforms.cases import LoadCased
 from medkd.transforms.checks import CheckCased, CheckFilesd
-from medkd.transforms.frames import to_mask, to_rgb
 from medkd.transforms.seeds import seed_label
 from medkd.transforms.spacing import Spacingd
 from medkd.transforms.supervision import SupervisionLabelsd
-from medkd.transforms.tiles import LoadTiled, to_tile
+from medkd.transforms.tiles import LoadTiled
 from medkd.transforms.writers import AtomicNibabelWriter
 
 __all__ = [

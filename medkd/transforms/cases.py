@@ -9,10 +9,10 @@ from monai.config import KeysCollection
 from monai.data import PILReader
 from monai.transforms import LoadImage, MapTransform
 
+from medkd.reading.frames import to_mask, to_rgb
+from medkd.reading.images import VOLUME_READERS
+from medkd.reading.tiles import to_tile
 from medkd.transforms.checks import CheckCased, CheckFilesd
-from medkd.transforms.frames import to_mask, to_rgb
-from medkd.transforms.reading import VOLUME_READERS
-from medkd.transforms.tiles import to_tile
 
 __all__ = ["LoadCased"]
 

@@ -11,6 +11,8 @@ import pytest
 
 from medkd.datasets import make_cardiac_phantoms, make_histology_phantoms, make_polyp_phantoms
 
+from ..helpers import bundle_command, run_bundle
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -33,26 +35,22 @@ class Case:
     terms: tuple[str, str]  # of the loss, in the last of these rungs
     key_metric: str = "val_mean_dice"
 
-    def command(self, configs: list[str], **overrides: Any) -> list[str]:
-        paths = [str(self.bundle / "configs" / name) for name in configs]  # an absolute name stays as it is
-        files = str(paths) if len(paths) > 1 else paths[0]
-        command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", files]
-        for key, value in overrides.items():
-            command += [f"--{key}", str(value)]
-        return command
+    def files(self, configs: list[str]) -> list[Path]:
+        return [self.bundle / "configs" / name for name in configs]  # an absolute name stays as it is
 
-    def train(self, root: Path, *extra: str, **overrides: Any) -> subprocess.CompletedProcess[str]:
-        return self.run(
-            ["train.yaml", *extra], bundle_root=root, dataset_dir=self.data, **{**self.settings, **overrides}
-        )
+    def training(self, root: Path, **overrides: Any) -> dict[str, Any]:
+        """The settings of a training that ends in ``root``."""
+        return {"bundle_root": root, "dataset_dir": self.data, **self.settings, **overrides}
+
+    def train(self, root: Path, *extra: str, check: bool = True, **overrides: Any) -> subprocess.CompletedProcess[str]:
+        return self.run(["train.yaml", *extra], check=check, **self.training(root, **overrides))
 
     def run(self, configs: list[str], *, check: bool = True, **overrides: Any) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            self.command(configs, **overrides), cwd=self.bundle, capture_output=True, text=True, env=environment()
-        )
-        if check and done.returncode:
-            raise AssertionError(done.stdout[-3000:] + done.stderr[-6000:])
-        return done
+        return run_bundle(self.files(configs), check=check, **overrides)
+
+    def command(self, configs: list[str], **overrides: Any) -> list[str]:
+        """What a user types: for what must be a program of its own."""
+        return [sys.executable, *bundle_command(self.files(configs), **overrides)]
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -139,7 +137,9 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="session")
 def trained(case: Case, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The root of a finished training, tracked with the bundle's own settings."""
+    """The root of a finished training, tracked with the bundle's own settings: the command line as a user has it."""
     root = tmp_path_factory.mktemp("trained")
-    case.train(root, tracking="configs/tracking.yaml")
+    command = case.command(["train.yaml"], **case.training(root, tracking="configs/tracking.yaml"))
+    done = subprocess.run(command, cwd=case.bundle, capture_output=True, text=True, env=environment())
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
     return root

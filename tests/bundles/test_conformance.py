@@ -163,9 +163,7 @@ def test_missing_dataset_is_refused(case: Case, tmp_path: Path) -> None:
 
 
 def test_two_processes_train_together(case: Case, tmp_path: Path) -> None:
-    command = case.command(
-        ["train.yaml", "multi_gpu_train.yaml"], bundle_root=tmp_path, dataset_dir=case.data, **case.settings
-    )
+    command = case.command(["train.yaml", "multi_gpu_train.yaml"], **case.training(tmp_path))
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", *command[1:]]
     done = subprocess.run(torchrun, cwd=case.bundle, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-4000:]

@@ -1,11 +1,17 @@
 """A student in every format of deployment: the network's outputs, the bundle's metadata, or no file at all."""
 
+import contextlib
+import io
 import json
+import shutil
+import warnings
 from pathlib import Path
 
 import onnx
 import pytest
 import torch
+import yaml
+from monai.data import load_net_with_metadata
 
 from medkd.cli import main
 from medkd.export import FORMATS, export_bundle, network_inputs
@@ -13,52 +19,65 @@ from medkd.export import FORMATS, export_bundle, network_inputs
 from .conftest import Case
 
 
-@pytest.fixture
-def own(case: Case, trained: Path, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def own(case: Case, trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the bundle whose inference has the settings of the test, with its student."""
-    import shutil
-
-    import yaml
-
-    shutil.copytree(case.bundle / "configs", tmp_path / "bundle" / "configs")
-    path = tmp_path / "bundle" / "configs" / "inference.yaml"
+    folder = tmp_path_factory.mktemp("export")
+    shutil.copytree(case.bundle / "configs", folder / "bundle" / "configs")
+    path = folder / "bundle" / "configs" / "inference.yaml"
     config = yaml.safe_load(path.read_text())
     for key, value in case.inference.items():
         place, _, name = key.rpartition("#")
         (config[place] if place else config)[name] = value
     path.write_text(yaml.safe_dump(config, sort_keys=False))
-    shutil.copytree(trained / "models", tmp_path / "bundle" / "models")
-    return tmp_path / "bundle"
+    shutil.copytree(trained / "models", folder / "bundle" / "models")
+    return folder / "bundle"
 
 
-@pytest.mark.filterwarnings("ignore")  # tracers and exporters warn of themselves
+@pytest.fixture(scope="module")
+def exported(case: Case, own: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, str]]:
+    """The student in every format, each by one command: the file, and what the command printed."""
+    made = {}
+    for form, (suffix, *_) in FORMATS.items():
+        path = tmp_path_factory.mktemp("exported") / f"student{suffix}"
+        command = ["export", str(own), "--format", form, "--images", str(case.data / "images"), "--output", str(path)]
+        with contextlib.redirect_stdout(io.StringIO()) as printed, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # tracers and exporters warn of themselves
+            assert main(command) == 0
+        made[form] = path, printed.getvalue()
+    return made
+
+
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("format_", sorted(FORMATS))
-def test_exported_student_gives_the_network_s_outputs(case: Case, own: Path, format_: str, capsys) -> None:
-    assert main(["export", str(own), "--format", format_, "--images", str(case.data / "images")]) == 0
-    printed = capsys.readouterr().out
-    path = own / "models" / f"model{FORMATS[format_][0]}"
+def test_exported_student_gives_the_network_s_outputs(case: Case, own: Path, exported: dict, format_: str) -> None:
+    path, printed = exported[format_]
     assert str(path) in printed
     assert "largest difference" in printed
     network, inputs = network_inputs(own, case.data / "images")
     assert len(inputs) > 1
-    exported = FORMATS[format_][2](path)
+    student = FORMATS[format_][2](path)
     with torch.no_grad():
         for x in (inputs[0], torch.cat([inputs[0][:1], inputs[1][:1], inputs[0][:1]])):  # the batch is free
-            torch.testing.assert_close(exported(x), network(x), atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(student(x), network(x), atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_metadata_travel_in_the_file(case: Case, own: Path) -> None:
+def test_metadata_travel_in_the_file(own: Path, exported: dict) -> None:
     name = json.loads((own / "configs" / "metadata.json").read_text())["name"]
-    paths = {form: export_bundle(own, format=form, images=case.data / "images").path for form in FORMATS}
-    from monai.data import load_net_with_metadata
-
-    assert load_net_with_metadata(str(paths["torchscript"]))[1]["name"] == name
-    stored = {entry.key: entry.value for entry in onnx.load(paths["onnx"]).metadata_props}
+    assert load_net_with_metadata(str(exported["torchscript"][0]))[1]["name"] == name
+    stored = {entry.key: entry.value for entry in onnx.load(exported["onnx"][0]).metadata_props}
     assert json.loads(stored["metadata.json"])["name"] == name
     extra = {"metadata.json": ""}
-    torch.export.load(paths["exported_program"], extra_files=extra)
+    torch.export.load(exported["exported_program"][0], extra_files=extra)
     assert json.loads(extra["metadata.json"])["name"] == name
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_without_a_place_the_export_is_beside_the_weights(case: Case, own: Path) -> None:
+    report = export_bundle(own, format="torchscript", images=case.data / "images")
+    assert report.path == own / "models" / "model.ts"
+    report.path.unlink()
 
 
 @pytest.mark.filterwarnings("ignore")

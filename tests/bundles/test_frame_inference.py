@@ -99,13 +99,7 @@ def test_a_frame_that_cannot_be_read_is_named(case: Case, trained: Path, tmp_pat
     ids=["missing", "of another backbone", "sides"],
 )
 def test_what_cannot_be_distilled_is_refused(case: Case, tmp_path: Path, settings: dict, message: str) -> None:
-    done = case.run(
-        ["train.yaml"],
-        check=False,
-        bundle_root=tmp_path,
-        dataset_dir=case.data,
-        **{**case.settings, "scales": [1.0], **settings},
-    )
+    done = case.train(tmp_path, check=False, **{"scales": [1.0], **settings})
     assert done.returncode
     assert message in done.stdout + done.stderr
     assert not (tmp_path / "models").exists()

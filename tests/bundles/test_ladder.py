@@ -66,6 +66,9 @@ def test_cells_are_children_of_one_run(case: Case, ladder: tuple[Path, str]) -> 
     assert sorted(run.info.run_name for run in children) == names
     assert {run.info.status for run in [parent, *children]} == {"FINISHED"}
     assert {artifact.path for artifact in client.list_artifacts(parent.info.run_id)} >= {"ladder.png", "ladder.csv"}
+    child = next(run for run in children if run.info.run_name.startswith(f"{case.rungs[-1]}-seed0"))
+    assert set(case.terms) <= child.data.metrics.keys()
+    assert "overlays" in {artifact.path for artifact in client.list_artifacts(child.info.run_id)}
 
 
 @contextlib.contextmanager
@@ -88,18 +91,18 @@ def _ui(store: Path) -> Iterator[str]:
         server.wait()
 
 
-def _page(address: str, profile: Path, screenshot: Path) -> str:
+def _page(address: str, profile: Path) -> str:
     """The text of a page once its scripts have run, in headless Chromium."""
     flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
     flags += ["--disable-background-networking", "--disable-component-update", f"--user-data-dir={profile}"]
     flags += ["--virtual-time-budget=30000", "--window-size=1500,1000"]
-    chromium = shutil.which("chromium")
-    command = [str(chromium), *flags]
-    subprocess.run([*command, f"--screenshot={screenshot}", address], capture_output=True, timeout=180, check=True)
-    done = subprocess.run([*command, "--dump-dom", address], capture_output=True, text=True, timeout=180, check=True)
+    command = [str(shutil.which("chromium")), *flags, "--dump-dom", address]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=True)
     return done.stdout
 
 
+# The pages are MLflow's: what of ours is in them differs by name alone, which the test above sees for every bundle.
+@pytest.mark.parametrize("case", ["confkd"], indirect=True)
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
 def test_user_interface_shows_the_ladder(case: Case, ladder: tuple[Path, str], tmp_path: Path) -> None:
     root, _ = ladder
@@ -109,7 +112,7 @@ def test_user_interface_shows_the_ladder(case: Case, ladder: tuple[Path, str], t
     child = next(run for run in runs if run.info.run_name.startswith(f"{case.rungs[-1]}-seed0"))
     with _ui(root / "mlruns.db") as address:
         base = f"{address}/#/experiments/{experiment.experiment_id}"
-        assert "ladder-" in _page(f"{base}/runs", tmp_path / "1", tmp_path / "runs.png")
-        run = _page(f"{base}/runs/{child.info.run_id}", tmp_path / "2", tmp_path / "run.png")
+        assert "ladder-" in _page(f"{base}/runs", tmp_path / "1")
+        run = _page(f"{base}/runs/{child.info.run_id}", tmp_path / "2")
         assert all(term in run for term in case.terms)
-        assert "overlays" in _page(f"{base}/runs/{child.info.run_id}/artifacts", tmp_path / "3", tmp_path / "art.png")
+        assert "overlays" in _page(f"{base}/runs/{child.info.run_id}/artifacts", tmp_path / "3")

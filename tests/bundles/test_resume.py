@@ -33,9 +33,8 @@ def test_another_seed_gives_another_student(case: Case, trained: Path, tmp_path:
 
 
 def test_killed_and_resumed_training_gives_the_same_student(case: Case, trained: Path, tmp_path: Path) -> None:
-    settings = {**case.settings, "bundle_root": tmp_path, "dataset_dir": case.data}
     process = subprocess.Popen(
-        case.command(["train.yaml"], **settings),
+        case.command(["train.yaml"], **case.training(tmp_path)),
         cwd=case.bundle,
         env=environment(),
         stdout=subprocess.DEVNULL,

@@ -1,8 +1,5 @@
 """From annotated slides to a scored student, without a tile image being written."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +8,8 @@ import torch
 
 from medkd.datasets.camelyon16 import prepare_camelyon16
 from medkd.slides import make_slide, write_annotation
+
+from ..helpers import run_bundle
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "ikdmil_histology_segmentation"
 SLIDES = ["training/normal/normal_001", "training/normal/normal_002", "training/tumor/tumor_001"]
@@ -33,14 +32,8 @@ def data(tmp_path_factory):
 
 
 def run(configs, data, root, **settings):
-    files = str([str(BUNDLE / "configs" / name) for name in configs])
     settings = {"bundle_root": root, "dataset_dir": data, "image_size": [32, 32], "num_workers": 0, **settings}
-    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", files]
-    command += [part for key, value in settings.items() for part in (f"--{key}", str(value))]
-    done = subprocess.run(
-        command, cwd=BUNDLE, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    run_bundle([BUNDLE / "configs" / name for name in configs], **settings)
 
 
 def test_a_student_is_trained_and_scored_on_places_in_slides(data, tmp_path):

@@ -16,6 +16,8 @@ from torch import nn
 from medkd.networks import SideOutputVGG
 from medkd.slides import make_slide
 
+from ..helpers import bundle_command, run_bundle
+
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLE = ROOT / "bundles" / "ikdmil_histology_segmentation"
 OPTIONS = {"tile_size": 160, "halo": 16, "batch_size": 2, "num_workers": 1, "network_def#_target_": "torch.nn.Conv2d"}
@@ -37,23 +39,16 @@ def folder(tmp_path_factory):
     return folder
 
 
-def command(folder, output, **options):
-    options = {
-        "dataset_dir": folder / "a.tif",
-        "output_dir": output,
-        "model_path": folder / "model.pt",
-        **OPTIONS,
-        **options,
-    }
-    start = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(BUNDLE / "configs" / "slides.yaml")]
-    return start + [part for key, value in options.items() for part in (f"--{key}", str(value))]
+CONFIGS = [BUNDLE / "configs" / "slides.yaml"]
+
+
+def settings(folder, output, **options):
+    paths = {"dataset_dir": folder / "a.tif", "output_dir": output, "model_path": folder / "model.pt"}
+    return paths | OPTIONS | options
 
 
 def run(folder, output, **options):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        command(folder, output, **options), cwd=BUNDLE, capture_output=True, text=True, env=environment
-    )
+    return run_bundle(CONFIGS, check=False, **settings(folder, output, **options))
 
 
 def iterations(done):
@@ -65,12 +60,10 @@ def iterations(done):
 
 def killed(folder, output, entries):
     """Begin a run, and kill it as soon as so many tiles are in the journal; how many there are then."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, *bundle_command(CONFIGS, **settings(folder, output))]
     journal = output / ".a.partial" / "journal"
     with (output.parent / f"{output.name}.log").open("w") as log:
-        process = subprocess.Popen(
-            command(folder, output), cwd=BUNDLE, stdout=log, stderr=log, env=environment, start_new_session=True
-        )
+        process = subprocess.Popen(command, cwd=BUNDLE, stdout=log, stderr=log, start_new_session=True)
         while process.poll() is None and not (journal.is_file() and journal.stat().st_size >= 8 * entries):
             time.sleep(0.002)
         os.killpg(process.pid, signal.SIGKILL)
@@ -112,12 +105,8 @@ def test_the_bundle_s_own_network_on_real_slides(shared, folder, tmp_path):
         "model_path": tmp_path / "vgg.pt",
         "downsample": 4,
     }
-    options |= {"network_def#_target_": "medkd.networks.SideOutputVGG", "tile_size": 256, "halo": 32, "batch_size": 4}
-    start = command(folder, tmp_path / "out", **options)
-    kept = [n for n, part in enumerate(start) if part.startswith("--network_def#") and not part.endswith("_target_")]
-    start = [part for n, part in enumerate(start) if n not in kept and n - 1 not in kept]
-    done = subprocess.run(start, cwd=BUNDLE, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    assert done.returncode == 0, done.stderr[-4000:]
+    options |= {"output_dir": tmp_path / "out", "tile_size": 256, "halo": 32, "batch_size": 4, "num_workers": 1}
+    run_bundle(CONFIGS, **options)
     for name, shape in (("cmu-1-small-region", (186, 139)), ("tcga-cr-7395-01a-01-ts1", (223, 278))):
         probability = tifffile.imread(tmp_path / "out" / f"{name}_probability.ome.tif", level=0)
         assert probability.shape == shape

@@ -8,8 +8,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from medkd.datasets import DatalistError, load_datalist, prepare_acdc
-from medkd.datasets.acdc import split_patients
+from medkd.datasets import DataError, load_datalist, prepare_acdc
+from medkd.datasets.acdc import split_acdc
 
 PATIENTS = [f"patient{number:03d}" for number in range(1, 13)]
 AFFINE = np.diag([1.5, 1.5, 8.0, 1.0])
@@ -168,7 +168,7 @@ def test_missing_files_are_reported_together_and_nothing_is_written(source, tmp_
         path.unlink()
     for path in (source / "patient007").glob("*frame*"):
         path.unlink()
-    with pytest.raises(DatalistError) as caught:
+    with pytest.raises(DataError) as caught:
         prepare(source, tmp_path / "out", weak=weak)
     expected = [
         f"{gone[0]}: expected a label beside patient003_frame01.nii.gz, found nothing there",
@@ -186,7 +186,7 @@ def test_a_bad_file_is_reported_and_nothing_is_written(source, tmp_path):
         path = source / patient / f"{patient}_frame01.nii.gz"
         path.unlink()
         path.write_bytes(b"no gzip")
-    with pytest.raises(DatalistError, match=r"2 problem\(s\)\n.*patient00.*cannot be read") as caught:
+    with pytest.raises(DataError, match=r"2 problem\(s\)\n.*patient00.*cannot be read") as caught:
         prepare(source, tmp_path / "out")
     assert "patient004" in str(caught.value)
     assert "patient009" in str(caught.value)
@@ -205,9 +205,9 @@ def test_bad_labels_are_reported_together_before_they_are_changed(source, tmp_pa
     broken.write_bytes(b"no gzip")
     other = 7 if kind == "scribble" else 4  # which means "not annotated" in scribbles alone
     write(strange, np.where(values == 1, other, values).astype(np.uint8))
-    split = split_patients(PATIENTS, strong=2, fold=0, seed=0, validation=2)
+    split = split_acdc(PATIENTS, strong=2, fold=0, seed=0, validation=2)
     assert {"patient004", "patient009"} <= set(split["training"])
-    with pytest.raises(DatalistError) as caught:
+    with pytest.raises(DataError) as caught:
         prepare(source, tmp_path / "out", **options)
     problems = set(caught.value.problems)
     assert f"{strange}: expected the labels of ACDC, found [{other}]" in problems
@@ -217,7 +217,7 @@ def test_bad_labels_are_reported_together_before_they_are_changed(source, tmp_pa
 
 def test_a_folder_without_patients_is_refused(tmp_path):
     (tmp_path / "patient.txt").touch()
-    with pytest.raises(DatalistError, match=r"expected folders patient001, patient002, …, found none"):
+    with pytest.raises(DataError, match=r"expected folders patient001, patient002, …, found none"):
         prepare(tmp_path, tmp_path / "out")
 
 
@@ -251,7 +251,7 @@ def test_a_fold_out_of_range_is_refused(layout, tmp_path, fold):
 
 def test_every_fifth_patient_is_tested_on_so_that_folds_hold_every_disease():
     names = [f"patient{number:03d}" for number in range(1, 101)]
-    splits = [split_patients(names[::-1], strong=3, fold=fold, seed=0) for fold in range(5)]
+    splits = [split_acdc(names[::-1], strong=3, fold=fold, seed=0) for fold in range(5)]
     assert [split["test"] for split in splits] == [names[fold::5] for fold in range(5)]
     for split in splits:
         assert [len(split[s]) for s in ("training", "validation", "strong")] == [70, 10, 3]
@@ -262,7 +262,7 @@ def test_every_fifth_patient_is_tested_on_so_that_folds_hold_every_disease():
 def test_the_split_depends_on_the_seed_alone_and_more_strong_patients_include_the_fewer():
     names = [f"patient{number:03d}" for number in range(1, 101)]
     first, again, other, more = (
-        split_patients(names, strong=strong, fold=0, seed=seed) for strong, seed in [(3, 0), (3, 0), (3, 1), (10, 0)]
+        split_acdc(names, strong=strong, fold=0, seed=seed) for strong, seed in [(3, 0), (3, 0), (3, 1), (10, 0)]
     )
     assert first == again
     assert first["strong"] != other["strong"]

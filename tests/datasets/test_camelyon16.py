@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medkd.datasets import DatalistError
+from medkd.datasets import DataError
 from medkd.datasets.camelyon16 import prepare_camelyon16
 from medkd.slides import make_slide, read_tile, write_annotation
 
@@ -43,7 +43,7 @@ def prepare(source, out="out", **options):
 
 
 def problems_of(source, **options):
-    with pytest.raises(DatalistError) as caught:
+    with pytest.raises(DataError) as caught:
         prepare(source, **options)
     assert not (source / "out").exists()
     return caught.value.problems
@@ -161,5 +161,5 @@ def test_impossible_options_are_refused(source, options):
 
 
 def test_a_share_that_leaves_a_set_empty_is_refused(source):
-    with pytest.raises(ValueError, match="expected a validation share"):
-        prepare(source, validation=0.01)
+    with pytest.raises(ValueError, match="leave patients for training"):
+        prepare(source, validation=0.9)

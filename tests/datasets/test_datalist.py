@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from medkd.datasets import DatalistError, check_datalist, load_datalist, write_datalist
+from medkd.datasets import DataError, check_datalist, load_datalist, write_datalist
 
 
 def write_volume(path, values):
@@ -31,7 +31,7 @@ def dataset(tmp_path):
 
 
 def problems_of(call, *arguments, **options):
-    with pytest.raises(DatalistError) as caught:
+    with pytest.raises(DataError) as caught:
         call(*arguments, **options)
     assert str(caught.value).count("\n  - ") == len(caught.value.problems)
     return caught.value.problems

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medkd.datasets import DatalistError
+from medkd.datasets import DataError
 from medkd.datasets.digestpath import patient_of, prepare_digestpath
 from medkd.slides import read_tile
 
@@ -93,7 +93,7 @@ def test_all_problems_come_at_once(source):
     first.with_name(f"{first.stem}_mask.jpg").unlink()
     Image.new("L", (260, 200)).save(negative / "E.ndpi.16.1_2.3x4_mask.jpg")
     picture(source / "other" / "x.jpg", False)
-    with pytest.raises(DatalistError) as caught:
+    with pytest.raises(DataError) as caught:
         prepare(source)
     found = caught.value.problems
     assert len(found) == 3
@@ -108,7 +108,7 @@ def test_masks_must_fit_and_pictures_must_be_readable(source):
     Image.new("L", (100, 50)).save(first.with_name(f"{first.stem}_mask.jpg"))
     Image.new("L", (260, 200)).save(second.with_name(f"{second.stem}_mask.jpg"))
     third.write_bytes(third.read_bytes()[:500])
-    with pytest.raises(DatalistError) as caught:
+    with pytest.raises(DataError) as caught:
         prepare(source)
     sizes, empty, cut = caught.value.problems
     assert sizes.endswith("_mask.jpg: expected the size of its picture (200, 260), found (50, 100)")
@@ -118,13 +118,13 @@ def test_masks_must_fit_and_pictures_must_be_readable(source):
 
 
 def test_an_empty_folder_is_a_problem(tmp_path):
-    with pytest.raises(DatalistError, match="expected pictures in folders named pos and neg, found none"):
+    with pytest.raises(DataError, match="expected pictures in folders named pos and neg, found none"):
         prepare_digestpath(tmp_path, tmp_path / "out")
 
 
 def test_one_class_alone_is_refused(source):
     for path in (source / "tissue-train-neg").iterdir():
         path.unlink()
-    with pytest.raises(DatalistError, match=r'"validation": expected positive and negative images, found'):
+    with pytest.raises(DataError, match=r'"validation": expected positive and negative images, found'):
         prepare(source, positive_fraction=1.0, tile_size=100)
     assert not (source.parent / "out").exists()

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from medkd.datasets import DatalistError, check_datalist, load_datalist
+from medkd.datasets import DataError, check_datalist, load_datalist
 from medkd.datasets.polyp import prepare_polyp
 
 
@@ -37,7 +37,7 @@ def source(tmp_path):
 
 
 def problems_of(source, tmp_path, **options):
-    with pytest.raises(DatalistError) as caught:
+    with pytest.raises(DataError) as caught:
         prepare_polyp(source, tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
     return caught.value.problems
@@ -129,7 +129,7 @@ def test_a_folder_of_another_layout_is_refused(tmp_path):
 
 @pytest.mark.parametrize("share", [0, 1])
 def test_a_share_that_leaves_nothing_is_refused(source, tmp_path, share):
-    with pytest.raises(ValueError, match=r"validation share that leaves sequences in both sets \(20\), got"):
+    with pytest.raises(ValueError, match=r"expected shares in \(0, 1\), got \{'validation': "):
         prepare_polyp(source, tmp_path / "out", validation=share)
     assert not (tmp_path / "out").exists()
 
@@ -144,7 +144,7 @@ def test_the_check_of_a_datalist_reads_frames_and_their_masks(source, tmp_path):
     prepare_polyp(source, tmp_path / "out")
     mask(source / "TestDataset" / "A" / "masks" / "1.png", size=(16, 20))
     (source / "TestDataset" / "B" / "images" / "1.jpg").write_bytes(b"no picture")
-    with pytest.raises(DatalistError) as caught:
+    with pytest.raises(DataError) as caught:
         check_datalist(tmp_path / "out")
     first, second = sorted(caught.value.problems)
     assert "A/masks/1.png: expected the shape of its image 20 × 16, found 16 × 20" in first

@@ -9,8 +9,7 @@ import pytest
 from PIL import Image
 
 from medkd.cli import main
-from medkd.datasets import DatalistError, check_datalist, load_datalist, prepare_glas, prepare_tiles
-from medkd.datasets.tiles import split_patients
+from medkd.datasets import DataError, check_datalist, load_datalist, prepare_glas, prepare_tiles
 
 
 def save(path, values):
@@ -55,7 +54,7 @@ def prepare(root, **options):
 
 
 def problems(root, **options):
-    with pytest.raises(DatalistError) as caught:
+    with pytest.raises(DataError) as caught:
         prepare(root, **options)
     assert not (root / "data").exists()
     return "\n".join(caught.value.problems)
@@ -135,17 +134,6 @@ def test_columns_must_be_there(source):
     assert "expected the columns image and label, found file, class" in problems(root)
 
 
-def test_patients_are_never_divided_and_shares_are_of_images():
-    patients = ["a"] * 50 + ["b"] * 20 + ["c"] * 20 + ["d"] * 5 + ["e"] * 5
-    for seed in range(5):
-        split = split_patients(patients, {"test": 0.3, "validation": 0.1}, seed)
-        share = sum(patients.count(name) for name, section in split.items() if section == "test") / len(patients)
-        assert 0.05 <= share <= 0.5
-        assert set(split.values()) == {"training", "validation", "test"}
-    with pytest.raises(ValueError, match=r"leave patients for training, got .* of 1 patients"):
-        split_patients(["a"], {"test": 0.5}, 0)
-
-
 def test_the_command_prints_what_there_is(source, capsys):
     root, _ = source
     arguments = ["data", "tiles", root / "tiles", root / "data", "--labels", root / "labels.csv"]
@@ -206,7 +194,7 @@ def test_glas_reports_what_is_missing_together(glas):
     save(glas / "masks" / "train_1.png", square(32))
     rows = (glas / "grade.csv").read_text().replace("train_2,2,benign\n", "").replace("3,malignant", "3,unknown")
     (glas / "grade.csv").write_text(rows)
-    with pytest.raises(DatalistError) as caught:
+    with pytest.raises(DataError) as caught:
         prepare_glas(glas, glas / "data", tile_size=32, stride=32)
     found = "\n".join(caught.value.problems)
     assert "train_0.png: expected a mask train_0.*" in found

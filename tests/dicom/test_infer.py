@@ -1,7 +1,5 @@
 """``medkd infer``: the segmentation object says what the bundle's own inference says, and others can read it."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import nibabel as nib
@@ -13,7 +11,7 @@ from medkd.cli import main
 from medkd.dicom import read_series, write_segmentation
 from medkd.infer import infer_study
 
-from ..helpers import by_dcmqi, on_the_series
+from ..helpers import by_dcmqi, on_the_series, run_bundle
 from ..serving.conftest import small_copy
 from .conftest import COLUMNS, PATIENT, ROWS, SLICES, datasets, volume, write
 
@@ -27,9 +25,7 @@ def bundle(tmp_path_factory):
 
 def by_the_bundle(bundle: Path, series: Path, out: Path) -> np.ndarray:
     """Its own inference, ``[columns, rows, slices]``."""
-    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(bundle / "configs" / "inference.yaml")]
-    command += ["--bundle_root", str(bundle), "--dataset_dir", str(series), "--output_dir", str(out)]
-    subprocess.run(command, check=True, capture_output=True, cwd=bundle)
+    run_bundle([bundle / "configs" / "inference.yaml"], bundle_root=bundle, dataset_dir=series, output_dir=out)
     (path,) = out.glob("*.nii.gz")
     return nib.load(path)
 

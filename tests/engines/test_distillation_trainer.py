@@ -192,7 +192,9 @@ def test_a_loss_without_a_total_is_refused(returned, kind):
         trainer.run()
 
 
-@pytest.mark.parametrize("prepare", [PrepareBatchExtraInput({"strong": "strong"}), PrepareSelection({"strong": "strong"})])
+@pytest.mark.parametrize(
+    "prepare", [PrepareBatchExtraInput({"strong": "strong"}), PrepareSelection({"strong": "strong"})]
+)
 def test_extra_inputs_reach_the_network(prepare):
     loss = RecordingLoss()
     make_trainer(make_network(), loss, prepare_batch=prepare).run()

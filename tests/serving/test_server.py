@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import nibabel as nib
@@ -16,6 +15,7 @@ from PIL import Image
 from medkd.datasets import make_cardiac_phantoms, make_histology_phantoms, make_polyp_phantoms
 from medkd.serving import deploy
 
+from .. import helpers
 from .conftest import SMALL, small_copy
 from .monai_label import Server
 
@@ -26,9 +26,7 @@ TERMS = {HEART: ["train_kl", "train_pce"], POLYP: ["train_attention"], TISSUE: [
 
 def run_bundle(bundle: Path, image: Path, out: Path) -> np.ndarray:
     """The bundle's own inference."""
-    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(bundle / "configs" / "inference.yaml")]
-    command += ["--bundle_root", str(bundle), "--dataset_dir", str(image), "--output_dir", str(out)]
-    subprocess.run(command, check=True, capture_output=True, cwd=bundle, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    helpers.run_bundle([bundle / "configs" / "inference.yaml"], bundle_root=bundle, dataset_dir=image, output_dir=out)
     (path,) = out.iterdir()
     return path
 

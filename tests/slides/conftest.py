@@ -4,15 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from monai.engines import SupervisedEvaluator
 from torch import nn
 
 from medkd.handlers.slide_maps import SlideMaps
-from medkd.slides import SlideTiles, make_slide, open_maps, plan_slides
-from medkd.slides.synthetic import SyntheticSlide
+from medkd.slides import SlideTiles, open_maps, plan_slides
 
 
 class SeesTumour(nn.Module):
@@ -63,13 +61,6 @@ class Run:
         return self.output / f"{self.source.stem}{suffix}"
 
 
-@pytest.fixture(scope="session")
-def made(tmp_path_factory) -> tuple[Path, SyntheticSlide]:
-    """A slide of 900 rows and 1300 columns, with the ring of tumour."""
-    path = tmp_path_factory.mktemp("slide") / "ring.tif"
-    return path, make_slide(path, (900, 1300))
-
-
 @pytest.fixture
 def new_run(tmp_path):
     """Runs of the exact network, or of another; results in ``tmp_path/out``."""
@@ -82,10 +73,3 @@ def new_run(tmp_path):
         return Run(source, **settings)
 
     return make
-
-
-@pytest.fixture(scope="session")
-def truth(made):
-    """Classes of every level-0 pixel of the slide."""
-    size = made[1].size
-    return made[1].classes(np.arange(size[0]) + 0.5, np.arange(size[1]) + 0.5)

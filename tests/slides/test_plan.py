@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medkd.datasets import DatalistError
+from medkd.datasets import DataError
 from medkd.slides import find_slides, make_slide, open_slide, plan_slides
 
 
@@ -25,7 +25,7 @@ def test_all_problems_come_at_once(made, tmp_path):
     make_slide(tmp_path / "no_mpp.tif", (300, 300), mpp=None)
     make_slide(tmp_path / "blank.tif", (300, 300), tissue_diameter=0)
     (tmp_path / "text.svs").write_text("no slide")
-    with pytest.raises(DatalistError) as caught:
+    with pytest.raises(DataError) as caught:
         plan_slides(tmp_path, mpp=1.0, tile_size=128, halo=16)
     assert [problem.split(": ")[0].rsplit("/", 1)[1] for problem in caught.value.problems] == [
         "blank.tif", "no_mpp.tif", "text.svs",
@@ -34,7 +34,7 @@ def test_all_problems_come_at_once(made, tmp_path):
 
 
 def test_an_impossible_option_names_the_slide(made):
-    with pytest.raises(DatalistError, match=r"ring\.tif: expected tile_size - 2 halo"):
+    with pytest.raises(DataError, match=r"ring\.tif: expected tile_size - 2 halo"):
         plan_slides(made[0], downsample=1, tile_size=10)
 
 

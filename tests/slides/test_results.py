@@ -8,7 +8,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from medkd.datasets import DatalistError
+from medkd.datasets import DataError
 from medkd.slides import (
     finish_map,
     make_slide,
@@ -101,7 +101,7 @@ def test_a_finished_slide_is_not_done_again(made, new_run):
 def test_a_finished_map_of_other_weights_is_refused(made, new_run, tmp_path):
     run = new_run(made[0])()
     (tmp_path / "model.pt").write_bytes(b"other")
-    with pytest.raises(DatalistError, match=r"ring_probability\.ome\.tif: made with other settings.*Expected weights"):
+    with pytest.raises(DataError, match=r"ring_probability\.ome\.tif: made with other settings.*Expected weights"):
         new_run(made[0])()
     assert run.result().exists()
 

@@ -8,8 +8,8 @@ import openslide
 import pytest
 from PIL import Image
 
+from medkd.reading.slides import _open
 from medkd.slides import make_slide, open_slide, read_tile
-from medkd.slides.reading import _open
 
 
 def test_a_tile_is_what_the_slide_has_there_rows_first(made):
@@ -69,7 +69,7 @@ def test_a_picture_larger_than_pillow_s_limit_is_read(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     assert open_slide(tmp_path / "a.png").size == (70, 50)
     assert Image.MAX_IMAGE_PIXELS == 100
-    monkeypatch.setattr("medkd.slides.reading._LARGEST_PICTURE", 1000)
+    monkeypatch.setattr("medkd.reading.slides._LARGEST_PICTURE", 1000)
     Image.fromarray(np.zeros((70, 50, 3), np.uint8)).save(tmp_path / "b.png")
     with pytest.raises(OSError, match=r"b\.png: expected a slide or a picture, found a file that cannot be read"):
         open_slide(tmp_path / "b.png")

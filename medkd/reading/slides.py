@@ -19,8 +19,8 @@ from monai.data.wsi_reader import WSIReader
 from numpy.typing import NDArray
 from PIL import Image
 
-from medkd.transforms.frames import read_frame, to_rgb
-from medkd.transforms.reading import is_frame
+from medkd.reading.frames import read_frame, to_rgb
+from medkd.reading.images import is_frame
 
 __all__ = ["Slide", "open_slide", "read_tile"]
 

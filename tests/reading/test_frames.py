@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medkd.transforms.frames import to_mask, to_rgb
+from medkd.reading.frames import to_mask, to_rgb
 
 GREY = np.arange(0, 240, 10, dtype=np.uint8).reshape(4, 6)
 

@@ -8,7 +8,7 @@ from monai.data import PILReader
 from monai.transforms import LoadImage
 from torch import Tensor
 
-from medkd.transforms.frames import to_mask, to_rgb
+from medkd.reading.frames import to_mask, to_rgb
 
 __all__ = ["FRAME_SUFFIXES", "VOLUME_READERS", "is_frame", "load_image", "load_label"]
 
