@@ -8,7 +8,18 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-__all__ = ["datasets", "engines", "handlers", "losses", "metrics", "networks", "runs", "slides", "transforms"]
+__all__ = [
+    "datasets",
+    "distributed",
+    "engines",
+    "handlers",
+    "losses",
+    "metrics",
+    "networks",
+    "runs",
+    "slides",
+    "transforms",
+]
 
 
 def __getattr__(name: str) -> Any:

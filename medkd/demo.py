@@ -5,10 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from medkd import datasets
+from medkd.bundle import bundle_path
 from medkd.ladder import load_ladder, render, run_ladder
 from medkd.visualise import read_image, read_mask, save_overlay
 
@@ -17,7 +19,6 @@ __all__ = ["METHODS", "run_demo"]
 # Enough training for the order of the rungs to show on two CPU cores; real trainings take the defaults of train.yaml.
 METHODS: dict[str, dict[str, Any]] = {
     "confkd": {
-        "bundle": "confkd_cardiac_mri_segmentation",
         "phantoms": datasets.make_cardiac_phantoms,
         "training": {
             "max_epochs": 12,
@@ -31,7 +32,6 @@ METHODS: dict[str, dict[str, Any]] = {
         "best_rung": "kl_entropy",
     },
     "kdas": {
-        "bundle": "kdas_polyp_segmentation",
         "phantoms": datasets.make_polyp_phantoms,
         "training": {
             "max_epochs": 24,
@@ -47,7 +47,6 @@ METHODS: dict[str, dict[str, Any]] = {
         "best_rung": "kdas",
     },
     "ikdmil": {
-        "bundle": "ikdmil_histology_segmentation",
         "phantoms": datasets.make_histology_phantoms,
         "training": {
             "teacher_epochs": 4,
@@ -66,13 +65,15 @@ METHODS: dict[str, dict[str, Any]] = {
 }
 
 
-def run_demo(method: str = "confkd", *, bundles: str | Path = "bundles", output_dir: str | Path = "demo") -> None:
+def run_demo(
+    method: str = "confkd", *, output_dir: str | Path = "demo", overrides: Mapping[str, Any] | None = None
+) -> None:
     """Make phantoms, run the demo's ladder on them, apply the student to a held-out image, and say where all that is.
 
     Args:
         method: the method to show, a key of ``METHODS``.
-        bundles: folder of the bundles.
         output_dir: folder to make or to go on in.
+        overrides: of ``train.yaml``, in place of the demo's own settings.
 
     Raises:
         ValueError: for an unknown method.
@@ -80,14 +81,14 @@ def run_demo(method: str = "confkd", *, bundles: str | Path = "bundles", output_
     if method not in METHODS:
         raise ValueError(f"expected a method of {sorted(METHODS)}, got {method!r}")
     demo, root, started = METHODS[method], Path(output_dir).resolve(), time.monotonic()
-    bundle, data = Path(bundles).resolve() / demo["bundle"], root / "data"
+    bundle, data, training = bundle_path(method), root / "data", {**demo["training"], **(overrides or {})}
     if not (data / "datalist.json").is_file():
         print(f"Making phantoms in {data} …")
         demo["phantoms"](data)
     ladder = load_ladder(bundle, ["demo"])
-    scores = run_ladder(ladder, root / "ladder", dataset_dir=data, overrides=demo["training"])
+    scores = run_ladder(ladder, root / "ladder", dataset_dir=data, overrides=training)
     student = root / "ladder" / demo["best_rung"] / "seed0" / "models" / "model.pt"
-    settings = {name: demo["training"][name] for name in demo["inference"]}
+    settings = {name: training[name] for name in demo["inference"]}
     picture = _apply(bundle, student, data, root, settings)
     print(f"\n{render(ladder, scores)}\n")
     print(f"Student:   {student}")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from monai.bundle import ConfigParser
-from monai.transforms import Compose, SaveImaged
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from monai.bundle import ConfigParser
 
 __all__ = ["infer"]
 
@@ -27,6 +28,8 @@ def infer(inference: ConfigParser, network: nn.Module, path: str | Path) -> tupl
     Returns:
         The mask, without a leading axis of one, and the affine of the file (pictures have none: the identity).
     """
+    from monai.transforms import Compose, SaveImaged
+
     request = {"image_path": str(path), "device": "cpu", "model": "student", "description": "", "latencies": {}}
     item = Compose(_transforms(inference, "preprocessing"))({"image": str(path), **request})
     device = inference.get_parsed_content("device")
@@ -38,5 +41,7 @@ def infer(inference: ConfigParser, network: nn.Module, path: str | Path) -> tupl
 
 
 def _transforms(inference: ConfigParser, key: str) -> list[Any]:
+    from monai.transforms import Compose
+
     content: Any = inference.get_parsed_content(key)
     return list(content.transforms if isinstance(content, Compose) else content)

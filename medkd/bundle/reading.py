@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from monai.bundle import ConfigParser
+if TYPE_CHECKING:
+    from monai.bundle import ConfigParser  # slow to import, and `medkd bundle` needs none of it
 
 __all__ = ["Bundle", "modality", "read_bundle", "read_metadata"]
 
@@ -84,6 +85,8 @@ def modality(metadata: dict[str, Any]) -> str:
 
 def _config(path: Path, name: str) -> ConfigParser | None:
     """The one configuration of a name; ``None`` where there is none."""
+    from monai.bundle import ConfigParser
+
     files = [path / "configs" / f"{name}{suffix}" for suffix in (".json", ".yaml")]
     there = [file for file in files if file.is_file()]
     if len(there) == 2:

@@ -10,12 +10,22 @@ HELP = "the main job on phantoms, in minutes"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which method, and where."""
     parser.add_argument("--method", default="confkd", help="confkd, kdas or ikdmil")
-    parser.add_argument("--bundles", default="bundles", help="folder of the bundles")
-    parser.add_argument("--output_dir", default="demo")
+    parser.add_argument("--output_dir", default="demo", help="folder to make or to go on in")
+    parser.add_argument(
+        "--set",
+        nargs="*",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="overrides of train.yaml, VALUE in YAML",
+    )
     parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> None:
+    from medkd.bundle import bundle_path
     from medkd.demo import run_demo
+    from medkd.ladder import load_ladder, overridden
 
-    run_demo(options.method, bundles=options.bundles, output_dir=options.output_dir)
+    overrides = overridden(load_ladder(bundle_path(options.method)), options.set)[1]
+    run_demo(options.method, output_dir=options.output_dir, overrides=overrides)

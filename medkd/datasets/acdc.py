@@ -98,7 +98,9 @@ def prepare_acdc(
         return sections
 
 
-def split_acdc(patients: Sequence[str], *, strong: int, fold: int, seed: int, validation: int = 10) -> dict[str, list[str]]:
+def split_acdc(
+    patients: Sequence[str], *, strong: int, fold: int, seed: int, validation: int = 10
+) -> dict[str, list[str]]:
     """Split by patient: every fifth is tested on; strong and validation patients are drawn from the others.
 
     ACDC is ordered by disease, 20 patients each. Every fifth patient gives a test set with all of them; a block of

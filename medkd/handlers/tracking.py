@@ -15,6 +15,7 @@ from ignite.engine import Engine, Events
 from mlflow.entities import Param, RunTag
 from monai.handlers import MLFlowHandler
 
+from medkd.distributed import rank
 from medkd.handlers.tracking_client import fallback_client
 
 __all__ = ["TrackingHandler", "flatten"]
@@ -26,7 +27,10 @@ _LONGEST_PARAM = 500
 class TrackingHandler(MLFlowHandler):
     """``MLFlowHandler`` that also logs flat parameters, tags, the learning rate and pictures.
 
+    Of several processes the first alone tracks. Iterations are not logged: ``LossTerms`` averages every term over the epoch.
+
     Args:
+        run: arguments that several handlers of one run share; their own take precedence.
         config_file: the executed configuration; every value in it becomes a parameter, ``train#trainer#max_epochs``
             as ``train.trainer.max_epochs``.
         tags: tags of the run; versions, git commit and the parent run (from ``MEDKD_PARENT_RUN``) are added.
@@ -40,13 +44,17 @@ class TrackingHandler(MLFlowHandler):
     def __init__(
         self,
         *,
+        run: Mapping[str, Any] | None = None,
         config_file: str | None = None,
-        tags: Mapping[str, Any] | None = None,
         picture_dir: str | None = None,
-        offline_dir: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        settings = {"iteration_log": False, **(run or {}), **kwargs}
+        tags, offline_dir = settings.pop("tags", None), settings.pop("offline_dir", None)
+        self.tracks = rank() == 0
+        if not self.tracks:  # a client makes the store's tables, and two at once would fail
+            return
+        super().__init__(**settings)
         if offline_dir and str(self.client.tracking_uri).startswith("http"):
             self.client = fallback_client(self.client, offline_dir, run=str(self.run_name))
         self.config_file = config_file
@@ -55,6 +63,8 @@ class TrackingHandler(MLFlowHandler):
 
     def attach(self, engine: Engine) -> None:
         """Register with a trainer or an evaluator."""
+        if not self.tracks:
+            return
         super().attach(engine)
         engine.add_event_handler(Events.EPOCH_STARTED, self._log_learning_rate)
         engine.add_event_handler(Events.EXCEPTION_RAISED, self._fail)

@@ -1,0 +1,48 @@
+"""One process per device, as ``torchrun`` starts them: what ``multi_gpu_train.yaml`` of every bundle needs."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+__all__ = ["local_device", "parallel", "rank", "start", "stop"]
+
+
+def rank() -> int:
+    """This process's number among those of the training; 0 where there is one alone."""
+    return distributed.get_rank() if distributed.is_available() and distributed.is_initialized() else 0
+
+
+def local_device() -> torch.device:
+    """The GPU of this process (``LOCAL_RANK``), or the CPU."""
+    return torch.device("cuda", int(os.environ["LOCAL_RANK"])) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def start(device: torch.device) -> None:
+    """Meet the other processes: by NCCL on GPUs, by Gloo on CPUs."""
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+
+
+def parallel(network: nn.Module, device: torch.device, *, find_unused_parameters: bool = False) -> nn.Module:
+    """The network on the device, its gradients averaged over the processes.
+
+    Args:
+        network: what is trained.
+        device: of this process.
+        find_unused_parameters: whether a step may leave parameters out.
+    """
+    devices = [device] if device.type == "cuda" else None
+    return DistributedDataParallel(
+        network.to(device), device_ids=devices, find_unused_parameters=find_unused_parameters
+    )
+
+
+def stop() -> None:
+    """Leave together: a process that goes early can bring the others down."""
+    distributed.barrier()
+    distributed.destroy_process_group()
