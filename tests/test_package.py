@@ -10,10 +10,12 @@ import pytest
 import medkd
 
 SUBPACKAGES = [
-    *("datasets", "engines", "handlers", "ladder", "losses", "metrics", "networks", "transforms"),
+    *("bundle", "datasets", "engines", "handlers", "ladder", "losses", "metrics", "networks", "reading", "transforms"),
+    *("dicom", "distributed", "errors", "export", "infer", "outputs", "pooling", "score", "serving"),
     *("cli", "demo", "files", "runs", "visualise", "handlers.tracking", "handlers.segmentation_scores"),
     *("networks.checkpoints", "losses.divergence", "losses.confkd_released", "ladder.table", "ladder.mlflow_parent"),
-    *("slides", "handlers.slide_maps", "datasets.camelyon16", "datasets.digestpath"),
+    *("slides", "handlers.slide_maps", "datasets.camelyon16", "datasets.digestpath", "datasets.split"),
+    *("reading.slides", "reading.annotations", "reading.tiles", "metrics.selection"),
 ]
 
 

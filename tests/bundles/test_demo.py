@@ -22,7 +22,11 @@ ORDER = {
     "ikdmil": ["all_foreground", "mil_teacher", "full_supervision"],
 }
 STUDENT = {"confkd": "kl_entropy", "kdas": "kdas", "ikdmil": "role_switch"}
-LEAST = {"confkd": 0.5, "kdas": 0.4, "ikdmil": 0.7}  # of that student; one that learned nothing has less than half
+LEAST = {
+    "confkd": 0.5,
+    "kdas": 0.4,
+    "ikdmil": 0.82,
+}  # that student's score; after one step those of the short ones have 0 and .77
 pytestmark = pytest.mark.slow
 
 

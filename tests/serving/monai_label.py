@@ -1,5 +1,6 @@
 """A real MONAI Label server in its own environment."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -84,6 +85,14 @@ class Server:
             if same:
                 os.kill(int(process.name), signal.SIGKILL)
         self.process.wait()
+
+    def stop(self) -> None:
+        """The server, as a user stops it: what it has to write it writes."""
+        if self.process is not None and self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(30)
+        self.kill()
 
     def wait_for(self, text: str, seconds: float = 120, *, behind: int = 0) -> None:
         """Until the log has it, behind a place; the log may come after the answer."""

@@ -50,7 +50,7 @@ def server(label_env, tmp_path_factory):
     deploy(dark_is_tumour(folder / "bundles"), folder / "app")
     made = Server(label_env, folder / "app", studies, folder)
     yield made.start()
-    made.kill()
+    made.stop()
 
 
 def polygons(server: Server, image: str, **region) -> tuple[ElementTree.Element, list[list[tuple[float, float]]]]:

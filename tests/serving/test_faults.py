@@ -32,7 +32,7 @@ def server(label_env, tmp_path_factory):
     for label in sorted((folder / "heart" / "labels").iterdir()):
         made.put_label(label.name.removesuffix(".nii.gz"), label)
     yield made
-    made.kill()
+    made.stop()
 
 
 @pytest.fixture

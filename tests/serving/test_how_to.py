@@ -60,7 +60,7 @@ def test_from_a_trained_bundle_to_a_served_and_retrained_one(desk, label_env):
                 assert done.returncode == 0, f"{command}: {done.stderr}{server.log.exists() and server.said()}"
         server.wait_for_training()
     finally:
-        server.kill()
+        server.stop()
     assert (desk / "mask.nii.gz").stat().st_size > 0
     bundle = desk / "APP" / "model" / HEART
     assert torch.load(bundle / "models" / "model.pt", weights_only=True)["model"]

@@ -91,7 +91,7 @@ def server(label_env, pacs, tmp_path_factory):
     }
     made = Server(label_env, folder / "app", f"{pacs[0]}/dicom-web", folder, **environment)
     yield made.start()
-    made.kill()
+    made.stop()
 
 
 def uid(series: Path) -> str:

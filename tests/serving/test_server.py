@@ -85,7 +85,7 @@ def server(label_env, files, tmp_path_factory):
         deploy(bundle, folder / "monaibundle")
     made = Server(label_env, folder / "monaibundle", files[0], folder)
     yield made.start("--conf", "models", ",".join(SMALL), "--conf", "zoo_source", "ngc", "--conf", "sam2", "false")
-    made.kill()
+    made.stop()
 
 
 @pytest.fixture
