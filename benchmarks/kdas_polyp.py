@@ -53,8 +53,7 @@ def main() -> int:
             settings.append(f"{key}#pretrained={Path(options.weights).resolve() / f'pvt_v2_{backbone}.pth'}")
     data = Path(options.data or output / "data").resolve()
     if not data.exists():
-        table = ROOT / "data" / "polyp" / "clinicdb_sequences.csv"
-        medkd("data", "polyp", options.polyp, str(data), "--sequences", str(table))
+        medkd("data", "polyp", options.polyp, str(data), "--sequences", "clinicdb")
     place = output / options.budget
     if options.variants:
         variants(data, output / "variants", options.seeds[0], settings)

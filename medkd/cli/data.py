@@ -58,7 +58,9 @@ def _add_polyp(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("output", help="folder to make; the images stay where they are")
     parser.add_argument("--validation", type=float, default=0.1, help="share of the training frames to validate on")
     parser.add_argument("--seed", type=int, default=0, help="of the validation split")
-    parser.add_argument("--sequences", default=None, help="CSV of frame, sequence: a sequence is not split")
+    parser.add_argument(
+        "--sequences", default=None, help="CSV of frame, sequence (a sequence is not split), or clinicdb"
+    )
     parser.set_defaults(run=_polyp)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from medkd.datasets.datalist import summary, write_datalist
@@ -19,7 +20,34 @@ from medkd.errors import DataError
 from medkd.files import atomic_folder
 from medkd.reading.frames import read_frame, to_mask, to_rgb
 
-__all__ = ["prepare_polyp"]
+__all__ = ["clinicdb_sequences", "prepare_polyp"]
+
+# Last frame of each of the 29 sequences (https://polyp.grand-challenge.org/CVCClinicDB/).
+_CLINICDB_ENDS = [
+    25,
+    50,
+    67,
+    78,
+    103,
+    126,
+    151,
+    177,
+    199,
+    205,
+    227,
+    252,
+    277,
+    297,
+    317,
+    342,
+    363,
+    383,
+    408,
+    428,
+    447,
+    466,
+]
+_CLINICDB_ENDS += [478, 503, 528, 546, 571, 591, 612]
 
 
 def prepare_polyp(
@@ -39,7 +67,7 @@ def prepare_polyp(
         validation: share of the training frames to validate on, in (0, 1).
         seed: of the split.
         sequences: CSV with the columns ``frame`` (a training image's stem) and ``sequence``; the frames of a sequence
-            stay together. Frames that are not in it stand alone.
+            stay together. Frames that are not in it stand alone. ``"clinicdb"``: the sequences of CVC-ClinicDB.
         progress: show a progress bar.
 
     Returns:
@@ -103,12 +131,19 @@ def _pair_problems(image: Path, mask: Path) -> Iterator[str]:
         yield f"{mask}: expected the size of its image {frame.size}, found {truth.size}"
 
 
+def clinicdb_sequences() -> pd.DataFrame:
+    """The sequence of every frame of CVC-ClinicDB: columns ``frame`` and ``sequence``, of strings."""
+    numbers = np.searchsorted(_CLINICDB_ENDS, np.arange(1, _CLINICDB_ENDS[-1] + 1)) + 1
+    table: pd.DataFrame = pd.DataFrame({"frame": np.arange(1, len(numbers) + 1), "sequence": numbers}).astype(str)
+    return table
+
+
 def _groups(table: str | Path | None, training: dict[str, Any], problems: list[str]) -> dict[str, str]:
     """For every training frame its sequence, or itself."""
     groups = {stem: f"frame {stem}" for stem in training}
     if table is None:
         return groups
-    rows = pd.read_csv(table, dtype=str)
+    rows = clinicdb_sequences() if table == "clinicdb" else pd.read_csv(table, dtype=str)
     if not {"frame", "sequence"} <= set(rows.columns):
         problems.append(f"{table}: expected the columns frame and sequence, found {', '.join(rows.columns)}")
         return groups

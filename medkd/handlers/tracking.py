@@ -32,7 +32,7 @@ class TrackingHandler(MLFlowHandler):
     Args:
         run: arguments that several handlers of one run share; their own take precedence.
         config_file: the executed configuration; every value in it becomes a parameter, ``train#trainer#max_epochs``
-            as ``train.trainer.max_epochs``.
+            as ``train.trainer.max_epochs``, and the handler that closes the run leaves the file there.
         tags: tags of the run; versions, git commit and the parent run (from ``MEDKD_PARENT_RUN``) are added.
         picture_dir: a folder whose PNG files are logged after every epoch: each once, and none that is older than the
             run, whose pictures an earlier one left there.
@@ -46,20 +46,26 @@ class TrackingHandler(MLFlowHandler):
         *,
         run: Mapping[str, Any] | None = None,
         config_file: str | None = None,
+        tags: Mapping[str, Any] | None = None,
         picture_dir: str | None = None,
+        offline_dir: str | None = None,
         **kwargs: Any,
     ) -> None:
-        settings = {"iteration_log": False, **(run or {}), **kwargs}
-        tags, offline_dir = settings.pop("tags", None), settings.pop("offline_dir", None)
+        ours = {"config_file": config_file, "tags": tags, "picture_dir": picture_dir, "offline_dir": offline_dir}
+        given = {name: value for name, value in ours.items() if value is not None}
+        settings = {"iteration_log": False, **(run or {}), **given, **kwargs}
+        own = {name: settings.pop(name, None) for name in ours}
         self.tracks = rank() == 0
         if not self.tracks:  # a client makes the store's tables, and two at once would fail
             return
+        if settings.get("close_on_complete"):
+            settings.setdefault("artifacts", own["config_file"])
         super().__init__(**settings)
-        if offline_dir and str(self.client.tracking_uri).startswith("http"):
-            self.client = fallback_client(self.client, offline_dir, run=str(self.run_name))
-        self.config_file = config_file
-        self.tags = dict(tags or {})
-        self.picture_dir = Path(picture_dir) if picture_dir else None
+        if own["offline_dir"] and str(self.client.tracking_uri).startswith("http"):
+            self.client = fallback_client(self.client, own["offline_dir"], run=str(self.run_name))
+        self.config_file = own["config_file"]
+        self.tags = dict(own["tags"] or {})
+        self.picture_dir = Path(own["picture_dir"]) if own["picture_dir"] else None
 
     def attach(self, engine: Engine) -> None:
         """Register with a trainer or an evaluator."""

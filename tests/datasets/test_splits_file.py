@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from medkd.datasets.acdc import split_acdc
+from medkd.datasets.polyp import clinicdb_sequences
 from medkd.datasets.split import split_patients
 
 DATA = Path(__file__).parents[2] / "data"
@@ -28,6 +29,7 @@ def test_committed_polyp_split_is_that_of_the_command() -> None:
     del sequences["frame"]
     assert len(set(sequences.values())) == 29
     assert sorted(map(int, sequences)) == list(range(1, 613))
+    assert clinicdb_sequences().set_index("frame")["sequence"].to_dict() == sequences
     groups = {frame: f"sequence {sequences[frame]}" if frame in sequences else f"frame {frame}" for frame in frames}
     split = split_patients(sorted(set(groups.values())), {"validation": 0.1}, 0)
     assert sorted(committed["validation"]) == sorted(frame for frame in frames if split[groups[frame]] == "validation")

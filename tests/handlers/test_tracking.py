@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import time
+from pathlib import Path
 
 import matplotlib.image
 import numpy as np
@@ -201,3 +202,24 @@ def test_an_evaluator_without_optimiser_or_configuration_is_tracked(store, tmp_p
 def test_flatten_joins_keys_and_keeps_lists_of_plain_values():
     nested = {"a": {"b": [1, 2], "c": [{"d": 3}, "e"]}, "f": None, "g": [[1], [2]]}
     assert dict(flatten(nested)) == {"a.b": [1, 2], "a.c.0.d": 3, "a.c.1": "e", "f": None, "g.0": [1], "g.1": [2]}
+
+
+def test_handlers_of_one_run_share_its_settings_and_the_one_that_closes_it_leaves_the_configuration(store, tmp_path):
+    configuration = config_file(tmp_path, patience=2)
+    shared = {"run_name": "shared", "config_file": configuration, "tags": {"seed": 3, "method": "kdas"}}
+    validator = store.handler(run=shared, run_name="shared", tags={"seed": 4}, close_on_complete=False)
+    train(validator, epochs=1)
+    assert store.client.list_artifacts(store.run().info.run_id) == []
+    train(store.handler(run=shared, run_name="shared"), epochs=1)
+    run = store.run()
+    assert (run.info.status, run.info.run_name, run.data.params["patience"]) == ("FINISHED", "shared", "2")
+    assert (run.data.tags["seed"], run.data.tags["method"]) == ("3", "kdas")
+    (artifact,) = store.client.list_artifacts(run.info.run_id)
+    assert artifact.path == Path(configuration).name
+
+
+def test_only_the_first_of_several_processes_makes_a_store(tmp_path, monkeypatch):
+    monkeypatch.setattr("medkd.handlers.tracking.rank", lambda: 1)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlruns.db'}")
+    train(TrackingHandler(experiment_name="two", run_name="run"))
+    assert list(tmp_path.iterdir()) == []
