@@ -34,7 +34,8 @@ class DistillationTrainer(SupervisedTrainer):
             on the CPU makes nobody wait.
         teacher: a frozen network that guides the student, or ``None`` where the network is its own teacher. It is
             put into eval mode and runs without gradients; its ``outputs`` method is used if it has one.
-        kwargs: all other arguments of ``monai.engines.SupervisedTrainer``.
+        kwargs: all other arguments of ``monai.engines.SupervisedTrainer``; ``optim_set_to_none`` is true by default, as
+            in PyTorch.
 
     Raises:
         TypeError: during training, if the loss does not return a mapping with ``"loss"``.
@@ -48,6 +49,7 @@ class DistillationTrainer(SupervisedTrainer):
         self._batch: dict[str, Tensor] = {}
         self._prepare_image = kwargs.pop("prepare_batch", default_prepare_batch)
         self._postprocessing = kwargs.get("postprocessing")
+        kwargs.setdefault("optim_set_to_none", True)  # PyTorch's default; filling gradients with zeros takes time
         super().__init__(network=network, loss_function=self._compute_loss, prepare_batch=self._prepare, **kwargs)
         self.add_event_handler(Events.STARTED, self._freeze_teacher)
         batch_sampler = getattr(self.data_loader, "batch_sampler", None)
