@@ -93,8 +93,9 @@ def _image_problems(slices: list[Any]) -> list[str]:
     grids = {(int(s.Rows), int(s.Columns)) for s in slices}
     if len(grids) > 1:
         problems.append(f"expected slices of one size, found {sorted(grids)}")
-    first = _orientation(slices[0])
-    turned = sum(not np.allclose(_orientation(s), first, atol=_PARALLEL) for s in slices)
+    orientations = np.stack([_orientation(s) for s in slices])
+    alike = np.isclose(orientations[:, None], orientations, atol=_PARALLEL).all(-1)
+    turned = len(slices) - int(alike.sum(1).max())  # whichever slice is read first
     if turned:
         problems.append(f"expected one orientation, found {turned} of {len(slices)} slices in another")
     return problems

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 import venv
+import zipfile
 from importlib import metadata, resources
 from pathlib import Path
 from urllib.parse import urlparse
@@ -41,8 +43,9 @@ def make_label_environment(path: str | Path) -> Path:
     if ready.is_file() and ready.read_text(encoding="utf-8") == wanted:
         return python
     venv.create(folder, with_pip=True, symlinks=sys.platform != "win32")
-    with resources.as_file(resources.files("medkd.serving") / _PINS) as pins:
-        for packages in (_FIRST, ["--no-deps", "-r", str(pins)], ["--no-deps", *_LAST], ["--no-deps", *_medkd()]):
+    with resources.as_file(resources.files("medkd.serving") / _PINS) as pins, tempfile.TemporaryDirectory() as own:
+        medkd = _checkout() or [str(own_wheel(own))]
+        for packages in (_FIRST, ["--no-deps", "-r", str(pins)], ["--no-deps", *_LAST], ["--no-deps", *medkd]):
             _run([str(python), "-m", "pip", "install", "--disable-pip-version-check", "--quiet", *packages])
     _run([str(python), "-c", "import medkd.handlers, medkd.networks, medkd.transforms, pydicom, jsonschema"])
     ready.write_text(wanted, encoding="utf-8")
@@ -52,18 +55,38 @@ def make_label_environment(path: str | Path) -> Path:
 def _signature() -> str:
     """What the environment was made of: another list of pins makes it anew."""
     pins = (resources.files("medkd.serving") / _PINS).read_text(encoding="utf-8")
-    return "\n".join([*_FIRST, pins, *_LAST, *_medkd()])
+    own = _checkout() or [metadata.version("medkd"), metadata.distribution("medkd").read_text("RECORD") or ""]
+    return "\n".join([*_FIRST, pins, *_LAST, *own])
 
 
-def _medkd() -> list[str]:
-    """How to install the medkd that is running: from its checkout, or the same release."""
-    distribution = metadata.distribution("medkd")
-    origin = json.loads(distribution.read_text("direct_url.json") or "{}")
-    url = str(origin.get("url", ""))
-    if not url.startswith("file://"):
-        return [f"medkd=={distribution.version}"]
+def _checkout() -> list[str]:
+    """How to install the medkd that is running, where that is one being changed."""
+    origin = json.loads(metadata.distribution("medkd").read_text("direct_url.json") or "{}")
     editable = bool(origin.get("dir_info", {}).get("editable"))
-    return [*(["--editable"] if editable else []), url2pathname(urlparse(url).path)]
+    return ["--editable", url2pathname(urlparse(str(origin["url"])).path)] if editable else []
+
+
+def own_wheel(folder: str | Path) -> Path:
+    """Pack the installed medkd into a wheel again: the server gets the very files that run here, never an index's.
+
+    Args:
+        folder: where to write it.
+
+    Raises:
+        RuntimeError: if nobody knows which files were installed.
+    """
+    distribution = metadata.distribution("medkd")
+    files = [file for file in distribution.files or [] if ".." not in file.parts and "__pycache__" not in file.parts]
+    if not files:
+        raise RuntimeError("medkd: expected the list of its installed files (RECORD), found none; install it by pip")
+    path = Path(folder) / f"medkd-{distribution.version}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as wheel:
+        for file in files:
+            if file.name not in {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"}:
+                wheel.write(str(file.locate()), file.as_posix())
+        names = [*wheel.namelist(), f"medkd-{distribution.version}.dist-info/RECORD"]
+        wheel.writestr(names[-1], "".join(f"{name},,\n" for name in names))
+    return path
 
 
 def _run(command: list[str]) -> None:

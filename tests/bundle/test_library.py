@@ -78,6 +78,19 @@ def test_a_wheel_has_the_bundles(wheel, tmp_path):
     assert files(tmp_path / "polyp") == files(wheel / "medkd" / "bundles" / "kdas_polyp_segmentation")
 
 
+def test_a_server_gets_the_installed_files_and_nothing_from_an_index(wheel, tmp_path):
+    code = "from medkd.serving.environment import own_wheel; print(own_wheel('.'))"
+    environment = {**os.environ, "PYTHONPATH": str(wheel), "PIP_NO_INDEX": "1"}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
+    install = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-compile", "--target", "server"]
+    (packed,) = tmp_path.glob("*.whl")
+    subprocess.run([*install, str(packed)], cwd=tmp_path, env=environment, check=True, capture_output=True)
+    assert files(tmp_path / "server" / "medkd") == {
+        name: content for name, content in files(wheel / "medkd").items() if "__pycache__" not in name
+    }
+    assert (tmp_path / "server" / "bin" / "medkd").is_file()
+
+
 def _version(wheel: Path) -> str:
     (info,) = wheel.glob("medkd-*.dist-info")
     return info.name.split("-")[1].removesuffix(".dist")

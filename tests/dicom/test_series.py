@@ -22,6 +22,10 @@ def _turned(slices):
     slices[3].ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
 
 
+def _first_turned(slices):
+    slices[0].ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+
+
 def _phases(slices):
     slices += datasets(volume())
     for added in slices[SLICES:]:
@@ -64,6 +68,7 @@ def _ct(slices):
     [
         (_missing, r"expected slices every 7\.50 mm, found 15\.00 mm after slice 2 of 4; a slice may be missing"),
         (_turned, "expected one orientation, found 1 of 5 slices in another"),
+        (_first_turned, "expected one orientation, found 1 of 5 slices in another"),
         (_phases, "10 slices at 5 positions; split the phases"),
         (
             _interleaved,
