@@ -5,13 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from medkd import datasets
 from medkd.bundle import bundle_path
-from medkd.ladder import load_ladder, render, run_ladder
+from medkd.ladder import load_ladder, overridden, render, run_ladder
 from medkd.visualise import read_image, read_mask, save_overlay
 
 __all__ = ["METHODS", "run_demo"]
@@ -65,27 +65,26 @@ METHODS: dict[str, dict[str, Any]] = {
 }
 
 
-def run_demo(
-    method: str = "confkd", *, output_dir: str | Path = "demo", overrides: Mapping[str, Any] | None = None
-) -> None:
+def run_demo(method: str = "confkd", *, output_dir: str | Path = "demo", overrides: Sequence[str] = ()) -> None:
     """Make phantoms, run the demo's ladder on them, apply the student to a held-out image, and say where all that is.
 
     Args:
         method: the method to show, a key of ``METHODS``.
         output_dir: folder to make or to go on in.
-        overrides: of ``train.yaml``, in place of the demo's own settings.
+        overrides: ``KEY=VALUE`` or ``RUNG:KEY=VALUE`` of ``train.yaml``, in place of the demo's own settings.
 
     Raises:
-        ValueError: for an unknown method.
+        ValueError: for an unknown method or key.
     """
     if method not in METHODS:
         raise ValueError(f"expected a method of {sorted(METHODS)}, got {method!r}")
     demo, root, started = METHODS[method], Path(output_dir).resolve(), time.monotonic()
-    bundle, data, training = bundle_path(method), root / "data", {**demo["training"], **(overrides or {})}
+    bundle, data = bundle_path(method), root / "data"
+    ladder, given = overridden(load_ladder(bundle, ["demo"]), overrides)
+    training = {**demo["training"], **given}
     if not (data / "datalist.json").is_file():
         print(f"Making phantoms in {data} …")
         demo["phantoms"](data)
-    ladder = load_ladder(bundle, ["demo"])
     scores = run_ladder(ladder, root / "ladder", dataset_dir=data, overrides=training)
     student = root / "ladder" / demo["best_rung"] / "seed0" / "models" / "model.pt"
     settings = {name: training[name] for name in demo["inference"]}

@@ -91,7 +91,7 @@ def _run(func: Any, args: Any, kwargs: Any, waits: Counter[str]) -> Any:
     ours = [x for x in tensors if isinstance(x, _Pretend)]
     _refuse_mixed(name, args, tensors, ours)
     target = None if kwargs.get("device") is None else _pretend(kwargs["device"])
-    if name in _WAITS or _by_mask(name, args) or (ours and _to_host(name, args, target)):
+    if name in _WAITS or _by_index(name, args) or _copies_and_waits(name, args, kwargs, target):
         waits[f"{_place()} {name}"] += 1
     if target is not None:
         kwargs = {**kwargs, "device": torch.device("cpu")}
@@ -115,15 +115,24 @@ def _refuse_mixed(name: str, args: Any, tensors: list[torch.Tensor], ours: list[
         raise RuntimeError(f"a CPU tensor cannot be indexed by one of a device ({name})")
 
 
-def _by_mask(name: str, args: Any) -> bool:
-    """Indexing by a mask counts its pixels first."""
+def _by_index(name: str, args: Any) -> bool:
+    """By a mask, whose pixels are counted first, or by an index that must come from the CPU."""
     indices = args[1] if name.startswith("aten::index") and len(args) > 1 and isinstance(args[1], (list, tuple)) else []
-    return any(isinstance(index, torch.Tensor) and index.dtype in (torch.bool, torch.uint8) for index in indices)
+    found = [index for index in indices if isinstance(index, torch.Tensor)]
+    away = isinstance(args[0], _Pretend) and any(i.dim() > 0 and not isinstance(i, _Pretend) for i in found)
+    return away or any(index.dtype in (torch.bool, torch.uint8) for index in found)
 
 
-def _to_host(name: str, args: Any, target: bool | None) -> bool:
-    copies = name == "aten::copy_" and not isinstance(args[0], _Pretend)
-    return copies or (name == "aten::_to_copy" and target is False)
+def _copies_and_waits(name: str, args: Any, kwargs: Any, target: bool | None) -> bool:
+    """To the host always; from it unless it is told not to wait."""
+    if name == "aten::copy_":
+        here, there = (not isinstance(x, _Pretend) for x in args[:2])
+        waits_not = args[2] if len(args) > 2 else kwargs.get("non_blocking", False)
+        return here != there and (here or not waits_not)
+    if name != "aten::_to_copy" or target is None:
+        return False
+    from_device = isinstance(args[0], _Pretend)
+    return from_device != target and (from_device or not kwargs.get("non_blocking", False))
 
 
 def _place() -> str:

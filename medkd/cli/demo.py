@@ -16,16 +16,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         action="extend",
         default=[],
-        metavar="KEY=VALUE",
+        metavar="[RUNG:]KEY=VALUE",
         help="overrides of train.yaml, VALUE in YAML",
     )
     parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> None:
-    from medkd.bundle import bundle_path
     from medkd.demo import run_demo
-    from medkd.ladder import load_ladder, overridden
 
-    overrides = overridden(load_ladder(bundle_path(options.method)), options.set)[1]
-    run_demo(options.method, output_dir=options.output_dir, overrides=overrides)
+    run_demo(options.method, output_dir=options.output_dir, overrides=options.set)

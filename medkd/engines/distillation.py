@@ -10,6 +10,7 @@ from ignite.engine import Events
 from monai.data import MetaTensor
 from monai.engines import SupervisedTrainer, default_prepare_batch
 from monai.engines.utils import IterationEvents
+from monai.transforms import Decollated
 from monai.utils.enums import CommonKeys
 from torch import Tensor, nn
 
@@ -34,8 +35,8 @@ class DistillationTrainer(SupervisedTrainer):
             on the CPU makes nobody wait.
         teacher: a frozen network that guides the student, or ``None`` where the network is its own teacher. It is
             put into eval mode and runs without gradients; its ``outputs`` method is used if it has one.
-        kwargs: all other arguments of ``monai.engines.SupervisedTrainer``; ``optim_set_to_none`` is true by default, as
-            in PyTorch.
+        kwargs: all other arguments of ``monai.engines.SupervisedTrainer``; ``optim_set_to_none`` (as in PyTorch) and
+            ``non_blocking`` are true by default.
 
     Raises:
         TypeError: during training, if the loss does not return a mapping with ``"loss"``.
@@ -50,6 +51,7 @@ class DistillationTrainer(SupervisedTrainer):
         self._prepare_image = kwargs.pop("prepare_batch", default_prepare_batch)
         self._postprocessing = kwargs.get("postprocessing")
         kwargs.setdefault("optim_set_to_none", True)  # PyTorch's default; filling gradients with zeros takes time
+        kwargs.setdefault("non_blocking", True)  # else the host waits for all that the device still has to do
         super().__init__(network=network, loss_function=self._compute_loss, prepare_batch=self._prepare, **kwargs)
         self.add_event_handler(Events.STARTED, self._freeze_teacher)
         batch_sampler = getattr(self.data_loader, "batch_sampler", None)
@@ -107,6 +109,9 @@ def _is_flag(value: Tensor) -> bool:
 
 def _split_output(engine: Any) -> None:
     """A dict per image, as MONAI's decollation makes it, but for the scalars: they stay tensors, of every image alike."""
+    if not all(isinstance(value, (Tensor, int, float)) for value in engine.state.output.values()):
+        engine.state.output = Decollated(keys=None)(engine.state.output)  # maps in a list, for example
+        return
     output = {key: value.detach() if isinstance(value, Tensor) else value for key, value in engine.state.output.items()}
     count = len(output[CommonKeys.IMAGE])
     batched = {key for key, value in output.items() if isinstance(value, Tensor) and value.ndim and len(value) == count}

@@ -6,9 +6,12 @@ from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
+from monai.utils.enums import CommonKeys
 from torch import Tensor
 
 __all__ = ["LossTerms"]
+
+_NO_TERMS = {CommonKeys.IMAGE, CommonKeys.LABEL, CommonKeys.PRED}
 
 
 class LossTerms:
@@ -39,8 +42,10 @@ class LossTerms:
         dtype = torch.float32 if device.type == "mps" else torch.float64  # Apple's GPUs have no float64
         item = output[0] if isinstance(output, list) else output  # decollation repeats scalars for every image
         for name, value in item.items():
+            if name in _NO_TERMS:  # of images with one label each it is a scalar
+                continue
             if isinstance(value, (int, float)) or (isinstance(value, Tensor) and value.ndim == 0):
-                term = torch.as_tensor(value).detach().to(device, dtype)
+                term = torch.as_tensor(value).detach().to(device, dtype, non_blocking=True)
                 self._sums[name] = self._sums[name] + term if name in self._sums else term
         self._count += 1
 

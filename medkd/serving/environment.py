@@ -44,7 +44,7 @@ def make_label_environment(path: str | Path) -> Path:
         return python
     venv.create(folder, with_pip=True, symlinks=sys.platform != "win32")
     with resources.as_file(resources.files("medkd.serving") / _PINS) as pins, tempfile.TemporaryDirectory() as own:
-        medkd = _checkout() or [str(own_wheel(own))]
+        medkd = _checkout() or ["--force-reinstall", str(own_wheel(own))]  # pip takes a wheel of one version for known
         for packages in (_FIRST, ["--no-deps", "-r", str(pins)], ["--no-deps", *_LAST], ["--no-deps", *medkd]):
             _run([str(python), "-m", "pip", "install", "--disable-pip-version-check", "--quiet", *packages])
     _run([str(python), "-c", "import medkd.handlers, medkd.networks, medkd.transforms, pydicom, jsonschema"])

@@ -63,8 +63,8 @@ def test_no_step_of_the_first_stage_waits(case: Case, tmp_path: Path) -> None:
 def test_the_rehearsal_sees_what_waits() -> None:
     x, mask = torch.arange(4.0), torch.tensor([True, False, True, True])
     with Rehearsal() as rehearsal:
-        there, where = x.to(DEVICE), mask.to(DEVICE)
-        (there * 2)[torch.tensor([0, 2]).to(DEVICE)].sum()  # none of this waits
+        there, where = x.to(DEVICE, non_blocking=True), mask.to(DEVICE, non_blocking=True)
+        (there * 2)[torch.tensor([0, 2]).to(DEVICE, non_blocking=True)].sum()  # none of this waits
         assert not rehearsal.waits
         for wait in (
             lambda: there.sum().item(),
@@ -73,6 +73,9 @@ def test_the_rehearsal_sees_what_waits() -> None:
             lambda: where.nonzero(),
             lambda: there.cpu(),
             lambda: there.masked_select(where),
+            lambda: x.to(DEVICE),
+            lambda: there.copy_(x),
+            lambda: there[torch.tensor([0, 2])],
         ):
             before = rehearsal.waits.total()
             wait()
@@ -80,4 +83,4 @@ def test_the_rehearsal_sees_what_waits() -> None:
         with pytest.raises(RuntimeError, match="expected all tensors on one device"):
             there + x
         with pytest.raises(RuntimeError, match="cannot be indexed"):
-            x[torch.tensor([0]).to(DEVICE)]
+            x[torch.tensor([0]).to(DEVICE, non_blocking=True)]

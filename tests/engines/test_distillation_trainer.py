@@ -127,6 +127,23 @@ def test_the_terms_of_confkd_survive_decollation():
     assert (loss.shape, loss.requires_grad) == ((), False)
 
 
+class TwoMaps(torch.nn.Conv2d):
+    def forward(self, x):
+        return [super().forward(x), super().forward(x)[..., ::2, ::2]]
+
+
+def test_maps_in_a_list_are_taken_apart_as_monai_does_it():
+    def loss(output, batch, teacher):
+        return {"loss": output[0].square().mean()}
+
+    trainer = make_trainer(TwoMaps(1, 3, 1), loss, decollate=True)
+    trainer.run()
+    assert len(trainer.state.output) == 3
+    for item in trainer.state.output:
+        assert [tuple(one.shape) for one in item["pred"]] == [(3, 16, 16), (3, 8, 8)]
+        assert not item["pred"][0].requires_grad
+
+
 def test_postprocessing_gets_what_monai_gives_it():
     trainer = make_trainer(make_network(), decollate=True, postprocessing=Activationsd("pred", softmax=True))
     trainer.run()

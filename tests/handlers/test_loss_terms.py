@@ -26,6 +26,10 @@ def test_maps_and_vectors_of_one_element_are_no_terms():
     assert run([{"loss": torch.tensor(1.0), "pred": torch.ones(1, 1), "image": torch.ones(1)}]) == {"train_loss": 1.0}
 
 
+def test_the_label_of_an_image_is_no_term():
+    assert run([[{"loss": 1.0, "label": torch.tensor(1.0), "pred": torch.tensor(0.2)}]]) == {"train_loss": 1.0}
+
+
 def test_the_first_item_of_a_decollated_output_stands_for_all():
     assert run([[{"loss": 1.0}, {"loss": 1.0}], [{"loss": 4.0}]], prefix="val_") == {"val_loss": 2.5}
 

@@ -17,7 +17,7 @@ from ..dicom.conftest import datasets, volume, write
 from .conftest import edit, small_copy
 from .monai_label import Server
 
-HEART = "confkd_cardiac_mri_segmentation"
+HEART = "heart"
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "monai-label.md"
 
 
@@ -30,13 +30,14 @@ def blocks() -> list[list[str]]:
 @pytest.fixture
 def desk(label_env, tmp_path, monkeypatch):
     """A reader's folder: a trained bundle, a study, its corrected mask, a DICOM study, and the server's environment."""
-    make_cardiac_phantoms(tmp_path / "heart", strong=1, weak=0, validation=1, test=1, size=64, slices=3)
+    make_cardiac_phantoms(tmp_path / "data", strong=1, weak=0, validation=1, test=1, size=64, slices=3)
     (tmp_path / "STUDIES").mkdir()
-    image = min((tmp_path / "heart" / "images").iterdir())
+    image = min((tmp_path / "data" / "images").iterdir())
     shutil.copy(image, tmp_path / "STUDIES" / "patient001.nii.gz")
-    shutil.copy(tmp_path / "heart" / "labels" / image.name, tmp_path / "corrected.nii.gz")
+    shutil.copy(tmp_path / "data" / "labels" / image.name, tmp_path / "corrected.nii.gz")
     write(tmp_path / "STUDY_FOLDER", datasets(volume()))
-    edit(small_copy(HEART, tmp_path / "bundles") / "configs" / "train.yaml", epoch_length=1)
+    bundle = small_copy("confkd_cardiac_mri_segmentation", tmp_path).rename(tmp_path / "heart")
+    edit(bundle / "configs" / "train.yaml", epoch_length=1)
     (tmp_path / "SERVER").symlink_to(label_env.parent.parent)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     return tmp_path
@@ -50,7 +51,7 @@ def test_from_a_trained_bundle_to_a_served_and_retrained_one(desk, label_env):
         for command in blocks()[0]
     ]
     assert len(typed) < 10
-    before = (desk / "bundles" / HEART / "models" / "model.pt").read_bytes()
+    before = (desk / HEART / "models" / "model.pt").read_bytes()
     try:
         for command in typed:
             if "start_server" in command:
