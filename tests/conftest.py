@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from medkd.bundle import bundle_names
 from medkd.slides import make_slide
 from medkd.slides.synthetic import SyntheticSlide
 
@@ -47,6 +48,7 @@ def truth(made: tuple[Path, SyntheticSlide]) -> np.ndarray:
     return made[1].classes(np.arange(size[0]) + 0.5, np.arange(size[1]) + 0.5)
 
 
+_METHODS = "|".join(name.partition("_")[0] for name in bundle_names())
 # What takes longest comes first, so that the processes end together.
 _FIRST = ("test_demo", "case kdas", "test_faults", "case ikdmil", "case confkd", "test_tracking_client", "test_how_to")
 
@@ -54,7 +56,7 @@ _FIRST = ("test_demo", "case kdas", "test_faults", "case ikdmil", "case confkd",
 def _group(nodeid: str) -> str:
     """What one process runs, so that its fixtures are made once: a file, or all tests of a bundle's case."""
     file, _, test = nodeid.partition("::")
-    case = re.search(r"[\[-](confkd|kdas|ikdmil)[\]-]", test)
+    case = re.search(rf"[\[-]({_METHODS})[\]-]", test)
     return f"case {case[1]}" if case and "/bundles/" in file and "test_demo" not in file else Path(file).stem
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from medkd.cli.ladder import add_overrides
+
 HELP = "the main job on phantoms, in minutes"
 
 
@@ -11,14 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which method, and where."""
     parser.add_argument("--method", default="confkd", help="confkd, kdas or ikdmil")
     parser.add_argument("--output_dir", default="demo", help="folder to make or to go on in")
-    parser.add_argument(
-        "--set",
-        nargs="*",
-        action="extend",
-        default=[],
-        metavar="[RUNG:]KEY=VALUE",
-        help="overrides of train.yaml, VALUE in YAML",
-    )
+    add_overrides(parser)
     parser.set_defaults(run=_run)
 
 

@@ -15,6 +15,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--rungs", nargs="+", default=None, help="rungs, or the name of a selection (default: all)")
     parser.add_argument("--output_dir", default=None, help="results (default: BUNDLE/ladder)")
+    add_overrides(parser)
+    parser.set_defaults(run=_run)
+
+
+def add_overrides(parser: argparse.ArgumentParser) -> None:
+    """``--set``, of every verb that runs a ladder."""
     parser.add_argument(
         "--set",
         nargs="*",
@@ -23,7 +29,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="[RUNG:]KEY=VALUE",
         help="overrides of train.yaml for all rungs or one, VALUE in YAML",
     )
-    parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> None:

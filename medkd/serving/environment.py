@@ -43,10 +43,10 @@ def make_label_environment(path: str | Path) -> Path:
     if ready.is_file() and ready.read_text(encoding="utf-8") == wanted:
         return python
     venv.create(folder, with_pip=True, symlinks=sys.platform != "win32")
-    with resources.as_file(resources.files("medkd.serving") / _PINS) as pins, tempfile.TemporaryDirectory() as own:
-        medkd = _checkout() or ["--force-reinstall", str(own_wheel(own))]  # pip takes a wheel of one version for known
-        for packages in (_FIRST, ["--no-deps", "-r", str(pins)], ["--no-deps", *_LAST], ["--no-deps", *medkd]):
-            _run([str(python), "-m", "pip", "install", "--disable-pip-version-check", "--quiet", *packages])
+    with resources.as_file(resources.files("medkd.serving") / _PINS) as pins:
+        for packages in (_FIRST, ["--no-deps", "-r", str(pins)], ["--no-deps", *_LAST]):
+            _install(python, packages)
+    install_own(python)
     _run([str(python), "-c", "import medkd.handlers, medkd.networks, medkd.transforms, pydicom, jsonschema"])
     ready.write_text(wanted, encoding="utf-8")
     return python
@@ -64,6 +64,14 @@ def _checkout() -> list[str]:
     origin = json.loads(metadata.distribution("medkd").read_text("direct_url.json") or "{}")
     editable = bool(origin.get("dir_info", {}).get("editable"))
     return ["--editable", url2pathname(urlparse(str(origin["url"])).path)] if editable else []
+
+
+def install_own(python: str | Path) -> None:
+    """Install the medkd that is running into another environment, in place of whatever medkd is there."""
+    with tempfile.TemporaryDirectory() as folder:
+        # pip would take a wheel of the version that is there for the one that is there.
+        own = _checkout() or ["--force-reinstall", str(own_wheel(folder))]
+        _install(python, ["--no-deps", *own])
 
 
 def own_wheel(folder: str | Path) -> Path:
@@ -87,6 +95,10 @@ def own_wheel(folder: str | Path) -> Path:
         names = [*wheel.namelist(), f"medkd-{distribution.version}.dist-info/RECORD"]
         wheel.writestr(names[-1], "".join(f"{name},,\n" for name in names))
     return path
+
+
+def _install(python: str | Path, packages: list[str]) -> None:
+    _run([str(python), "-m", "pip", "install", "--disable-pip-version-check", "--quiet", *packages])
 
 
 def _run(command: list[str]) -> None:

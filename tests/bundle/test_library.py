@@ -1,8 +1,10 @@
 """A working copy of a bundle: from the repository, and from a wheel where there is no repository."""
 
 import os
+import shutil
 import subprocess
 import sys
+import venv
 import zipfile
 from pathlib import Path
 
@@ -78,17 +80,20 @@ def test_a_wheel_has_the_bundles(wheel, tmp_path):
     assert files(tmp_path / "polyp") == files(wheel / "medkd" / "bundles" / "kdas_polyp_segmentation")
 
 
-def test_a_server_gets_the_installed_files_and_nothing_from_an_index(wheel, tmp_path):
-    code = "from medkd.serving.environment import own_wheel; print(own_wheel('.'))"
-    environment = {**os.environ, "PYTHONPATH": str(wheel), "PIP_NO_INDEX": "1"}
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
-    install = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-compile", "--target", "server"]
-    (packed,) = tmp_path.glob("*.whl")
-    subprocess.run([*install, str(packed)], cwd=tmp_path, env=environment, check=True, capture_output=True)
-    assert files(tmp_path / "server" / "medkd") == {
-        name: content for name, content in files(wheel / "medkd").items() if "__pycache__" not in name
-    }
-    assert (tmp_path / "server" / "bin" / "medkd").is_file()
+def test_a_server_gets_the_installed_files_again_when_they_changed_and_nothing_from_an_index(wheel, tmp_path):
+    shutil.copytree(wheel, tmp_path / "installed", ignore=shutil.ignore_patterns("__pycache__"))
+    venv.create(tmp_path / "server", with_pip=True)
+    python = tmp_path / "server" / "bin" / "python"
+    (packages,) = (tmp_path / "server" / "lib").glob("python*/site-packages")
+    code = "import sys; from medkd.serving.environment import install_own; install_own(sys.argv[1])"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "installed"), "PIP_NO_INDEX": "1"}
+    for change in ("", "# of the same version"):
+        with (tmp_path / "installed" / "medkd" / "outputs.py").open("a") as file:
+            file.write(change)
+        subprocess.run([sys.executable, "-B", "-c", code, str(python)], cwd=tmp_path, env=environment, check=True)
+        server = {name: content for name, content in files(packages / "medkd").items() if "__pycache__" not in name}
+        assert server == files(tmp_path / "installed" / "medkd")
+    assert (python.parent / "medkd").is_file()
 
 
 def _version(wheel: Path) -> str:
