@@ -19,7 +19,8 @@ class PolypScores:
     """Score every image of an evaluation, each test set by itself.
 
     Sets ``engine.state.metrics["<dataset>_dice"]``, ``["<dataset>_meanDic"]``, …; writes ``cases.csv`` (one row per
-    image: case, patient, dataset, branch, class, dice, iou) and ``summary.csv`` (one row per test set).
+    image: case, patient, dataset, branch, class, dice, iou) and ``summary.csv`` (one row per test set, with how many images
+    there are and how many of them show a patient of the training set, where the datalist says so by ``seen``).
 
     Args:
         output_dir: folder of the CSV files.
@@ -32,6 +33,7 @@ class PolypScores:
         self.probability_key, self.label_key = probability_key, label_key
         self._rows: list[dict[str, Any]] = []
         self._sets: dict[str, PolypMeasures] = {}
+        self._seen: dict[str, list[bool]] = {}
 
     def attach(self, engine: Engine) -> None:
         """Register with an evaluator whose output is decollated."""
@@ -42,6 +44,7 @@ class PolypScores:
     def _clear(self, engine: Engine) -> None:
         self._rows.clear()
         self._sets.clear()
+        self._seen.clear()
 
     def __call__(self, engine: Engine) -> None:
         """Score the images of one iteration."""
@@ -53,6 +56,7 @@ class PolypScores:
             prediction = to_gray(item[self.probability_key][0].float().cpu().numpy())
             mask = (255 * (item[self.label_key][-1].cpu().numpy() > 0)).astype(np.uint8)
             scores = self._sets.setdefault(name, PolypMeasures()).step(prediction, mask)
+            self._seen.setdefault(name, []).append(bool(source.get("seen", False)))
             row = {
                 "case": path.name,
                 "patient": source.get("patient", f"{name}/{path.stem}"),
@@ -66,6 +70,8 @@ class PolypScores:
         for name, scores in results.items():
             engine.state.metrics.update({f"{name}_{measure}": value for measure, value in scores.items()})
         summary = pd.DataFrame(results).T.rename_axis("dataset").reset_index()
+        for column, count in (("images", len), ("seen_in_training", sum)):
+            summary[column] = [count(self._seen[name]) for name in summary["dataset"]]
         for name, table in (("cases.csv", pd.DataFrame(self._rows)), ("summary.csv", summary)):
             with atomic_path(self.output_dir / name) as partial:
                 table.to_csv(partial, index=False, float_format="%.6f")

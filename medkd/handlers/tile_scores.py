@@ -14,7 +14,7 @@ from medkd.metrics.tiles import RegionScores, tile_scores
 
 __all__ = ["TileScores"]
 
-ZERO_LINE = "all_foreground"
+BASELINE = "all_foreground"
 _MEASURES = ["pxap", "iou", "f1", "background_f1", "hausdorff"]
 
 
@@ -69,12 +69,12 @@ class TileScores:
             probability = item[self.pred_key][0].float().cpu().numpy().clip(0, 1)
             mask = source[self.mask_key][0].cpu().numpy() > 0.5
             place = _place(source)
-            for branch, known in (("student", probability), (ZERO_LINE, np.ones_like(probability))):
+            for branch, known in (("student", probability), (BASELINE, np.ones_like(probability))):
                 self._score(place, branch, known, mask)
 
     def _score(self, place: dict[str, str], branch: str, probability: Any, mask: Any) -> None:
         prediction = probability > self.threshold
-        hausdorff = self.hausdorff and branch != ZERO_LINE
+        hausdorff = self.hausdorff and branch != BASELINE
         scores = tile_scores(prediction, mask, hausdorff=hausdorff)
         self._rows.append({**place, "positive": int(mask.any()), "branch": branch, **scores})
         key = (place["region"], place["patient"], branch)

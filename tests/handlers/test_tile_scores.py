@@ -1,4 +1,4 @@
-"""Scores of tumour maps: per tile, per region and over all, beside the zero line."""
+"""Scores of tumour maps: per tile, per region and over all, beside the baseline."""
 
 import numpy as np
 import pandas as pd
@@ -57,7 +57,7 @@ def test_tables_have_a_row_per_tile_and_per_region(tiles, tmp_path):
     assert metrics["student_iou"] == pytest.approx(24 / 32)
 
 
-def test_the_zero_line_is_what_all_foreground_gets(tiles, tmp_path):
+def test_the_baseline_is_what_all_foreground_gets(tiles, tmp_path):
     metrics = run(tiles, tmp_path)
     regions = pd.read_csv(tmp_path / "regions.csv").set_index(["region", "branch"])
     zero = regions.loc[("a", "all_foreground")]
