@@ -24,12 +24,20 @@ class PolypScores:
 
     Args:
         output_dir: folder of the CSV files.
+        branch: what the network is called in ``cases.csv``: ``"student"``, or ``"teacher"`` where that is scored.
         probability_key: key of the foreground's probability ``[1, H, W]`` in the engine's output, in the image's size.
         label_key: key of the mask ``[1, H, W]``, 0 and 1, or one-hot ``[2, H, W]``.
     """
 
-    def __init__(self, output_dir: str, *, probability_key: str = "probability", label_key: str = "label") -> None:
-        self.output_dir = Path(output_dir)
+    def __init__(
+        self,
+        output_dir: str,
+        *,
+        branch: str = "student",
+        probability_key: str = "probability",
+        label_key: str = "label",
+    ) -> None:
+        self.output_dir, self.branch = Path(output_dir), branch
         self.probability_key, self.label_key = probability_key, label_key
         self._rows: list[dict[str, Any]] = []
         self._sets: dict[str, PolypMeasures] = {}
@@ -61,7 +69,7 @@ class PolypScores:
                 "case": path.name,
                 "patient": source.get("patient", f"{name}/{path.stem}"),
                 "dataset": name,
-                "branch": "student",
+                "branch": self.branch,
             }
             self._rows.append({**row, "class": "polyp", **scores})
 

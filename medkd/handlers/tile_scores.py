@@ -32,6 +32,7 @@ class TileScores:
         output_dir: folder of the CSV files.
         threshold: of the probability, for the mask.
         hausdorff: also compute the Hausdorff distance, in pixels.
+        branch: what the network is called: ``"student"``, or ``"teacher"`` where that is scored.
         pred_key: key of the map ``[1, *spatial]`` in the engine's output, in the tile's own size.
         mask_key: key of the mask ``[1, *spatial]`` in the engine's batch.
     """
@@ -42,11 +43,12 @@ class TileScores:
         *,
         threshold: float = 0.5,
         hausdorff: bool = True,
+        branch: str = "student",
         pred_key: str = "pred",
         mask_key: str = "mask",
     ) -> None:
         self.output_dir = Path(output_dir)
-        self.threshold, self.hausdorff = threshold, hausdorff
+        self.threshold, self.hausdorff, self.branch = threshold, hausdorff, branch
         self.pred_key, self.mask_key = pred_key, mask_key
         self._rows: list[dict[str, Any]] = []
         self._regions: dict[tuple[str, str, str], RegionScores] = {}
@@ -69,7 +71,7 @@ class TileScores:
             probability = item[self.pred_key][0].float().cpu().numpy().clip(0, 1)
             mask = source[self.mask_key][0].cpu().numpy() > 0.5
             place = _place(source)
-            for branch, known in (("student", probability), (BASELINE, np.ones_like(probability))):
+            for branch, known in ((self.branch, probability), (BASELINE, np.ones_like(probability))):
                 self._score(place, branch, known, mask)
 
     def _score(self, place: dict[str, str], branch: str, probability: Any, mask: Any) -> None:

@@ -20,7 +20,7 @@ class Ladder:
         bundle: the bundle's folder.
         rungs: for each rung, in order, its overrides of ``train.yaml``.
         claims: for a rung, the rungs it is said to beat.
-        branch: the branch of the network that is compared; the one that is deployed.
+        branch: the branch of the network that is compared, the one that is deployed; of a rung with a ``role``, that.
         scores: the columns that are compared and their titles, the most important first; larger is better, NaN where a
             score does not apply.
         table: the file of scores that every evaluation leaves in ``eval/``.
@@ -40,6 +40,10 @@ class Ladder:
     units: str = "patients"
     groups: str = "patients"
     baseline: str | None = None
+
+    def branch_of(self, rung: str) -> str:
+        """What the tables of a rung call its network."""
+        return str(self.rungs[rung].get("role", self.branch))
 
     @property
     def lines(self) -> list[str]:

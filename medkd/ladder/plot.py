@@ -27,7 +27,7 @@ def save_plot(ladder: Ladder, scores: pd.DataFrame, path: Path) -> None:
         for place, name in enumerate(names):
             _draw(axis, place, by_seed(scores, name, score))
         axis.set_xticks(range(len(names)), [name.replace("_", "\n") for name in names])
-        axis.set_ylabel(f"{ladder.scores[score]} of the {ladder.branch}")
+        axis.set_ylabel(ladder.scores[score])
         axis.set_title(f"mean with 95 % confidence interval; grey: {ladder.units}", fontsize=9)
         axis.grid(axis="y", alpha=0.3)
     with atomic_path(path) as partial:

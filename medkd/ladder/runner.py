@@ -72,7 +72,7 @@ def run_ladder(
         seen = {str(item["patient"]) for item in datalist["test"] if item.get("seen")}
         scores = collect(ladder, root, seeds, seen=seen)
         rows = rung_table(ladder, scores).to_dict("records")
-        means = {f"{ladder.branch}_{row['score']}_{row['rung']}": float(row["mean"]) for row in rows}
+        means = {f"{row['score']}_{row['rung']}": float(row["mean"]) for row in rows}
         parent.finish(means, write_tables(ladder, scores, root))
     return scores
 

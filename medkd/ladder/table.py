@@ -38,7 +38,7 @@ def collect(ladder: Ladder, root: Path, seeds: Sequence[int], *, seen: Collectio
             cases = pd.read_csv(cell_dir(root, rung, seed) / "eval" / ladder.table, dtype={"patient": str})
             if ladder.baseline and rung == next(iter(ladder.rungs)):
                 parts.append(_per_unit(ladder, cases, ladder.baseline).assign(rung=ladder.baseline, seed=seed))
-            parts.append(_per_unit(ladder, cases, ladder.branch).assign(rung=rung, seed=seed))
+            parts.append(_per_unit(ladder, cases, ladder.branch_of(rung)).assign(rung=rung, seed=seed))
     table: pd.DataFrame = pd.concat(parts, ignore_index=True)
     table["seen"] = table["patient"].isin(seen)
     return table
@@ -106,9 +106,7 @@ def _render(ladder: Ladder, scores: pd.DataFrame, which: str, score: str) -> str
 def _title(ladder: Ladder, scores: pd.DataFrame, which: str, score: str) -> str:
     units, patients, seeds = (scores[name].nunique() for name in ("unit", "patient", "seed"))
     groups = f" ({patients} {ladder.groups})" if patients < units else ""
-    title = (
-        f"{ladder.scores[score]} of the {ladder.branch}, {units} test {ladder.units}{which}{groups}, {seeds} seed(s)"
-    )
+    title = f"{ladder.scores[score]}, {units} test {ladder.units}{which}{groups}, {seeds} seed(s)"
     seen = scores[scores["seen"]]["unit"].nunique() if "seen" in scores else 0
     return title + (f"; {seen} of the {ladder.units} show a patient of the training set" if seen else "")
 

@@ -57,6 +57,14 @@ def test_tables_have_a_row_per_tile_and_per_region(tiles, tmp_path):
     assert metrics["student_iou"] == pytest.approx(24 / 32)
 
 
+def test_a_teacher_s_scores_are_called_so(tiles, tmp_path):
+    engine = Engine(lambda engine, batch: [output for source, output in tiles if source is batch[0]])
+    TileScores(str(tmp_path), branch="teacher").attach(engine)
+    engine.run([[source] for source, _ in tiles], max_epochs=1)
+    assert set(pd.read_csv(tmp_path / "regions.csv")["branch"]) == {"teacher", "all_foreground"}
+    assert "teacher_pxap" in engine.state.metrics
+
+
 def test_the_baseline_is_what_all_foreground_gets(tiles, tmp_path):
     metrics = run(tiles, tmp_path)
     regions = pd.read_csv(tmp_path / "regions.csv").set_index(["region", "branch"])

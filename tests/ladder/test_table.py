@@ -43,7 +43,7 @@ def test_a_row_per_rung_with_its_spreads_and_the_step_from_the_rung_before():
 def test_the_markdown_has_each_rung_and_each_claim():
     text = render(ladder("low", "high", high=["low"]), table(low=[LOW], high=[HIGH + 0.0005]))
     lines = text.splitlines()
-    assert lines[0] == "Dice of the student, 4 test patients, 1 seed(s)"
+    assert lines[0] == "Dice, 4 test patients, 1 seed(s)"
     assert "| low | 0.550 ± 0.129 |  |  |" in lines
     assert "| high | 0.713 ± 0.184 |  | +0.163 [+0.044, +0.282] |" in lines
     assert "| high − low | +0.163 [+0.044, +0.282] | 0.022 | better |" in lines
@@ -84,6 +84,15 @@ def test_the_cases_of_a_patient_are_averaged_and_other_branches_left_out(tmp_pat
     assert scores["dice"].tolist() == pytest.approx([0.3, 1.0, 0.5, 1.0])
 
 
+def test_a_rung_that_trains_the_teacher_has_the_teacher_s_scores(tmp_path):
+    rungs = Ladder(Path("bundle"), {"teacher": {"role": "teacher"}, "student": {}}, {})
+    for rung, value in (("teacher", 0.9), ("student", 0.7)):
+        folder = cell_dir(tmp_path, rung, 0) / "eval"
+        folder.mkdir(parents=True)
+        (folder / "cases.csv").write_text(f"patient,branch,dice\na,{rung},{value}\n")
+    assert collect(rungs, tmp_path, [0])["dice"].tolist() == [0.9, 0.7]
+
+
 def test_several_test_sets_have_tables_of_their_own():
     scores = pd.concat(
         [
@@ -94,7 +103,7 @@ def test_several_test_sets_have_tables_of_their_own():
         ]
     )
     both = render(ladder("low", "high", high=["low"]), scores)
-    overall, first, second = both.split("Dice of the student, ")[1:]
+    overall, first, second = both.split("Dice, ")[1:]
     assert overall.startswith("8 test patients, 1 seed(s)")
     assert first.startswith("4 test patients of A")
     assert second.startswith("4 test patients of B")
@@ -145,7 +154,7 @@ def test_frames_are_scored_one_by_one_and_grouped_by_sequence(frames):
 
 
 def test_the_title_tells_what_training_has_seen_of_the_test_set(frames):
-    titles = [part.splitlines()[0] for part in ("\n" + render(FRAMES, frames)).split("\nDice of the student, ")[1:]]
+    titles = [part.splitlines()[0] for part in ("\n" + render(FRAMES, frames)).split("\nDice, ")[1:]]
     assert titles == [
         "4 test images (3 sequences), 2 seed(s); 3 of the images show a patient of the training set",
         "3 test images of A (2 sequences), 2 seed(s); 3 of the images show a patient of the training set",
@@ -200,8 +209,8 @@ def test_the_baseline_is_the_first_rung_of_every_table(regions):
 
 def test_a_unit_without_a_score_is_left_out_of_that_score_alone(regions):
     text = render(REGIONS, regions)
-    assert "IoU of the student, 2 test slides, 1 seed(s)" in text
-    assert "Background F1 of the student, 1 test slides, 1 seed(s)" in text
+    assert "IoU, 2 test slides, 1 seed(s)" in text
+    assert "Background F1, 1 test slides, 1 seed(s)" in text
     assert "| student − everything | +0.900 [-inf, +inf] | 1.000 | undecided |" in text
 
 
