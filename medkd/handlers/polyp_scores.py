@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from ignite.engine import Engine, Events
 
+from medkd.distributed import gathered
 from medkd.files import atomic_path
 from medkd.metrics.polyp import PolypMeasures, to_gray
 
@@ -19,7 +20,8 @@ class PolypScores:
     """Score every image of an evaluation, each test set by itself.
 
     Sets ``engine.state.metrics["<dataset>_dice"]``, ``["<dataset>_meanDic"]``, …; writes ``cases.csv`` (one row per
-    image: case, patient, dataset, branch, class, dice, iou) and ``summary.csv`` (one row per test set).
+    image: case, patient, dataset, branch, class, dice, iou) and ``summary.csv`` (one row per test set). Of several processes
+    the first writes the images of all.
 
     Args:
         output_dir: folder of the CSV files.
@@ -62,10 +64,15 @@ class PolypScores:
             self._rows.append({**row, "class": "polyp", **scores})
 
     def _report(self, engine: Engine) -> None:
-        results = {name: measures.results() for name, measures in sorted(self._sets.items())}
+        together: dict[str, PolypMeasures] = {}
+        for name, measures in gathered(sorted(self._sets.items())):
+            together.setdefault(name, PolypMeasures()).images.extend(measures.images)
+        results = {name: measures.results() for name, measures in sorted(together.items())}
         for name, scores in results.items():
             engine.state.metrics.update({f"{name}_{measure}": value for measure, value in scores.items()})
+        cases = pd.DataFrame(gathered(self._rows))
         summary = pd.DataFrame(results).T.rename_axis("dataset").reset_index()
-        for name, table in (("cases.csv", pd.DataFrame(self._rows)), ("summary.csv", summary)):
-            with atomic_path(self.output_dir / name) as partial:
-                table.to_csv(partial, index=False, float_format="%.6f")
+        if getattr(engine.state, "rank", 0) == 0:
+            for name, table in (("cases.csv", cases), ("summary.csv", summary)):
+                with atomic_path(self.output_dir / name) as partial:
+                    table.to_csv(partial, index=False, float_format="%.6f")
