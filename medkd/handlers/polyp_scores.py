@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from ignite.engine import Engine, Events
 
+from medkd.distributed import gathered
 from medkd.files import atomic_path
 from medkd.metrics.polyp import PolypMeasures, to_gray
 
@@ -20,7 +21,8 @@ class PolypScores:
 
     Sets ``engine.state.metrics["<dataset>_dice"]``, ``["<dataset>_meanDic"]``, …; writes ``cases.csv`` (one row per
     image: case, patient, dataset, branch, class, dice, iou) and ``summary.csv`` (one row per test set, with how many images
-    there are and how many of them show a patient of the training set, where the datalist says so by ``seen``).
+    there are and how many of them show a patient of the training set, where the datalist says so by ``seen``). Of several
+    processes the first writes the images of all.
 
     Args:
         output_dir: folder of the CSV files.
@@ -41,7 +43,6 @@ class PolypScores:
         self.probability_key, self.label_key = probability_key, label_key
         self._rows: list[dict[str, Any]] = []
         self._sets: dict[str, PolypMeasures] = {}
-        self._seen: dict[str, list[bool]] = {}
 
     def attach(self, engine: Engine) -> None:
         """Register with an evaluator whose output is decollated."""
@@ -52,7 +53,6 @@ class PolypScores:
     def _clear(self, engine: Engine) -> None:
         self._rows.clear()
         self._sets.clear()
-        self._seen.clear()
 
     def __call__(self, engine: Engine) -> None:
         """Score the images of one iteration."""
@@ -64,22 +64,27 @@ class PolypScores:
             prediction = to_gray(item[self.probability_key][0].float().cpu().numpy())
             mask = (255 * (item[self.label_key][-1].cpu().numpy() > 0)).astype(np.uint8)
             scores = self._sets.setdefault(name, PolypMeasures()).step(prediction, mask)
-            self._seen.setdefault(name, []).append(bool(source.get("seen", False)))
             row = {
                 "case": path.name,
                 "patient": source.get("patient", f"{name}/{path.stem}"),
                 "dataset": name,
                 "branch": self.branch,
+                "seen": bool(source.get("seen", False)),
             }
             self._rows.append({**row, "class": "polyp", **scores})
 
     def _report(self, engine: Engine) -> None:
-        results = {name: measures.results() for name, measures in sorted(self._sets.items())}
+        together: dict[str, PolypMeasures] = {}
+        for name, measures in gathered(sorted(self._sets.items())):
+            together.setdefault(name, PolypMeasures()).images.extend(measures.images)
+        results = {name: measures.results() for name, measures in sorted(together.items())}
         for name, scores in results.items():
             engine.state.metrics.update({f"{name}_{measure}": value for measure, value in scores.items()})
+        cases = pd.DataFrame(gathered(self._rows))
         summary = pd.DataFrame(results).T.rename_axis("dataset").reset_index()
-        for column, count in (("images", len), ("seen_in_training", sum)):
-            summary[column] = [count(self._seen[name]) for name in summary["dataset"]]
-        for name, table in (("cases.csv", pd.DataFrame(self._rows)), ("summary.csv", summary)):
-            with atomic_path(self.output_dir / name) as partial:
-                table.to_csv(partial, index=False, float_format="%.6f")
+        counts = cases.groupby("dataset")["seen"].agg(images="count", seen_in_training="sum")
+        summary = summary.merge(counts, on="dataset")
+        if getattr(engine.state, "rank", 0) == 0:
+            for name, table in (("cases.csv", cases.drop(columns="seen")), ("summary.csv", summary)):
+                with atomic_path(self.output_dir / name) as partial:
+                    table.to_csv(partial, index=False, float_format="%.6f")

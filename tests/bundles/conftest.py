@@ -62,7 +62,7 @@ QUICK = {"max_epochs": 3, "epoch_length": 2, "val_interval": 1, "num_workers": 0
 
 
 def confkd(root: Path) -> Case:
-    make_cardiac_phantoms(root / "data", strong=1, weak=3, validation=2, test=2, size=64, slices=3)
+    make_cardiac_phantoms(root / "data", strong=1, weak=3, validation=3, test=2, size=64, slices=3)
     network = {"network_def#channels": [4, 8, 16, 16]}
     return Case(
         bundle=ROOT / "bundles" / "confkd_cardiac_mri_segmentation",
@@ -82,7 +82,7 @@ def confkd(root: Path) -> Case:
 
 
 def kdas(root: Path) -> Case:
-    make_polyp_phantoms(root / "data", training=6, validation=2, test=2, size=64)
+    make_polyp_phantoms(root / "data", training=6, validation=3, test=2, size=64)
     case = Case(
         bundle=ROOT / "bundles" / "kdas_polyp_segmentation",
         data=root / "data",
@@ -104,7 +104,7 @@ def kdas(root: Path) -> Case:
 
 
 def ikdmil(root: Path) -> Case:
-    make_histology_phantoms(root / "data", training=8, validation=4, test=4, size=64)
+    make_histology_phantoms(root / "data", training=8, validation=5, test=4, size=64)
     switch = {"teacher_epochs": 1, "switch_epochs": [1, 2]}
     case = Case(
         bundle=ROOT / "bundles" / "ikdmil_histology_segmentation",
