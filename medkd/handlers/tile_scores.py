@@ -29,7 +29,7 @@ class TileScores:
     ``all_foreground``): where a structure fills half of its tiles, that map has a high F1, and a method must beat it.
 
     Writes ``cases.csv`` (one row per tile), ``regions.csv`` (one row per region: the item's ``region``, or the tile itself)
-    and ``summary.csv`` (all tiles together); sets ``engine.state.metrics["student_f1"]``, ``["student_pxap"]``, …. Of several
+    and ``summary.csv`` (all tiles together, and the threshold); sets ``engine.state.metrics["student_f1"]``, ``["student_pxap"]``, …. Of several
     processes the first writes the tiles of all.
 
     Args:
@@ -96,6 +96,7 @@ class TileScores:
         pooled = [{**dict(zip(unit, key, strict=True)), **region.results()} for key, region in together.items()]
         regions = pd.DataFrame(pooled).merge(means, on=unit)[[*unit, *_MEASURES]]
         summary = pd.DataFrame([_overall(cases, together, branch) for branch in dict.fromkeys(cases["branch"])])
+        summary["threshold"] = self.threshold
         for row in summary.to_dict("records"):
             engine.state.metrics.update({f"{row['branch']}_{name}": row[name] for name in _MEASURES})
         if getattr(engine.state, "rank", 0) == 0:

@@ -78,5 +78,5 @@ def test_the_baseline_is_what_all_foreground_gets(tiles, tmp_path):
 def test_the_summary_is_over_all_pixels(tiles, tmp_path):
     run(tiles, tmp_path)
     summary = pd.read_csv(tmp_path / "summary.csv").set_index("branch")
-    assert summary.loc["student", ["tiles", "positive"]].tolist() == [3, 2]
+    assert summary.loc["student", ["tiles", "positive", "threshold"]].tolist() == [3, 2, 0.5]
     assert summary.loc["all_foreground", "pxap"] == pytest.approx(64 / 192, abs=1e-6)
