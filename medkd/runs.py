@@ -13,7 +13,7 @@ from typing import Any
 
 from medkd.files import atomic_path
 
-__all__ = ["check_command_line", "existing", "is_true", "run_name", "unknown_keys"]
+__all__ = ["check_command_line", "chosen", "existing", "is_true", "run_name", "unknown_keys"]
 
 # Arguments of `monai.bundle run` itself; everything else that starts with -- overrides the configuration.
 _RUN_ARGUMENTS = {
@@ -56,6 +56,22 @@ def is_true(value: Any) -> bool:
     if value.lower() not in {"true", "false", "1", "0", "yes", "no"}:
         raise ValueError(f'expected "true" or "false", got {value!r}')
     return value.lower() in {"true", "1", "yes"}
+
+
+def chosen(key: str, word: str, /, **options: Any) -> Any:
+    """What a word stands for.
+
+    Args:
+        key: of the configuration, whose value the word is.
+        word: one of the options.
+        options: what each word stands for.
+
+    Raises:
+        ValueError: for another word.
+    """
+    if word not in options:
+        raise ValueError(f"{key}: expected one of {', '.join(options)}, found {word!r}")
+    return options[word]
 
 
 def check_command_line(arguments: Sequence[str] | None = None) -> None:
