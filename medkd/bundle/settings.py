@@ -29,14 +29,25 @@ _NETWORKS = ("medkd.networks.", "monai.networks.")
 def student_settings(*keys: str) -> dict[str, Any]:
     """The values of top-level keys of the configuration that is being evaluated, as plain data.
 
-    ``BestModel`` keeps them with the weights. Components are described by their ``_target_`` and resolved arguments. A
-    value that is no plain data (an argument ``$torch.nn.ReLU``) is left out, with a warning.
+    ``BestModel`` keeps them with the weights. Components are described by their ``_target_`` and resolved arguments, without
+    the weights that they started from (``pretrained``), which nobody needs who has the student's. A value that is no plain data (an argument ``$torch.nn.ReLU``) is left out, with a warning.
     """
     parser = running_parser()
     found = {key: resolved(parser, key) for key in keys}
     for key in (key for key, value in found.items() if value is OTHER):
         _logger.warning("%s is not kept with the weights, for it is no plain data: inference will need it too", key)
-    return {key: value for key, value in found.items() if value is not OTHER}
+    return {key: _without_weights(value) for key, value in found.items() if value is not OTHER}
+
+
+def _without_weights(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_weights(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    none = {
+        key: None if isinstance(start, str) else False for key, start in value.items() if key == "pretrained" and start
+    }
+    return {**{key: _without_weights(one) for key, one in value.items()}, **none}
 
 
 def adopt_student() -> None:

@@ -55,6 +55,18 @@ def test_settings_are_resolved_and_plain():
     assert isinstance(parser.get_parsed_content("network_def"), torch.nn.Conv2d)  # it still is what it was
 
 
+def test_weights_to_start_from_are_not_kept():
+    """Nobody has the path on another machine, and the student's own weights take their place."""
+    network = {
+        "_target_": "UNet",
+        "pretrained": "/data/pvt_v2_b0.pth",
+        "branch": {"_target_": "UNet", "pretrained": True},
+    }
+    parser = running(network_def=network, kept="$medkd.bundle.student_settings('network_def')")
+    kept = parser.get_parsed_content("kept")["network_def"]
+    assert (kept["pretrained"], kept["branch"]["pretrained"]) == (None, False)
+
+
 def test_what_is_no_plain_data_is_left_out_with_a_warning(caplog):
     parser = running(network_def={"_target_": "monai.networks.nets.UNet", "act": "$torch.nn.ReLU"}, a=1)
     parser["kept"] = "$medkd.bundle.student_settings('a', 'network_def')"
