@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from medkd.bundle.metadata import with_settings
-from medkd.bundle.settings import resolved
+from medkd.bundle.plain import resolved
 from medkd.files import atomic_path
 from medkd.networks.checkpoints import read_settings
 

@@ -8,21 +8,19 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from medkd.bundle.plain import OTHER, resolved
 from medkd.bundle.running import change, running_parser
 from medkd.networks.checkpoints import read_settings
 
 if TYPE_CHECKING:
     from monai.bundle import ConfigParser
 
-__all__ = ["OTHER", "adopt", "adopt_student", "resolved", "student_settings"]
+__all__ = ["adopt", "adopt_student", "student_settings"]
 
 _logger = logging.getLogger(__name__)
 
 # The point at which a student operates is chosen in training, and may be chosen anew; everything else must be the same.
 _CHOICES = ("threshold", "smoothing")
-OTHER = object()  # what is no plain data
 _NETWORKS = ("medkd.networks.", "monai.networks.")
 
 
@@ -123,33 +121,6 @@ def _targets(value: Any) -> Iterator[str]:
     if isinstance(value, list):
         for one in value:
             yield from _targets(one)
-
-
-def resolved(parser: ConfigParser, place: str) -> Any:
-    """What stands there, references resolved and components described; ``OTHER`` where that is no plain data."""
-    from monai.bundle import ConfigParser
-
-    fresh = ConfigParser(parser.config, globals=parser.globals)  # nothing of it stays in the configuration that runs
-    try:
-        return _plain(fresh.get_parsed_content(place, instantiate=False))
-    except TypeError:
-        return OTHER
-
-
-def _plain(value: Any) -> Any:
-    from monai.bundle import ConfigComponent
-
-    if isinstance(value, ConfigComponent):
-        value = value.config
-    if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    raise TypeError(f"expected numbers, words and lists of them, found {value!r}")
 
 
 def _given() -> list[str]:
