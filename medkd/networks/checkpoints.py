@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["load_model", "load_weights", "read_weights"]
+__all__ = ["load_model", "load_weights", "read_settings", "read_weights"]
 
 
 def load_model(path: str | Path, network: nn.Module) -> nn.Module:
@@ -34,6 +34,24 @@ def load_model(path: str | Path, network: nn.Module) -> nn.Module:
     if not _is_state_dict(weights):
         raise ValueError(f'{path}: expected a state dict of tensors under "model", found {type(weights).__name__}')
     return load_weights(weights, network, path)
+
+
+def read_settings(path: str | Path) -> dict[str, Any]:
+    """What a student was trained with: ``"settings"`` beside its weights; empty where the file does not say.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is not a checkpoint, or holds something else than plain data there: no text in it may be an
+            expression or a reference, which a configuration would evaluate.
+    """
+    content = _read(path)
+    settings = content.get("settings", {}) if isinstance(content, Mapping) else {}
+    if not isinstance(settings, Mapping):
+        raise ValueError(f'{path}: expected a mapping under "settings", found {type(settings).__name__}')
+    strange = [text for text in _texts(settings) if text.startswith(("$", "@", "%"))]
+    if strange:
+        raise ValueError(f'{path}: expected plain data under "settings", found {strange[0]!r}')
+    return dict(settings)
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
@@ -81,6 +99,14 @@ def _read(path: str | Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever torch makes of the bytes, they are not a checkpoint
         raise ValueError(f"{path}: expected a PyTorch checkpoint, found another kind of file ({error})") from error
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in nested data, keys too."""
+    if isinstance(value, str):
+        yield value
+    for one in [*value, *value.values()] if isinstance(value, Mapping) else value if isinstance(value, list) else ():
+        yield from _texts(one)
 
 
 def _is_state_dict(content: Any) -> bool:

@@ -11,6 +11,8 @@ from ignite.engine import Events
 from monai.bundle import ConfigParser
 from monai.transforms import GaussianSmooth
 
+from medkd.networks import load_model
+
 from .conftest import Case
 
 pytestmark = pytest.mark.parametrize("case", ["ikdmil"], indirect=True)
@@ -47,6 +49,25 @@ def test_another_share_and_a_number_are_taken(case: Case, tmp_path: Path) -> Non
     engine, maps = validated(case, tmp_path, "validate", false_positive_rate=0.5)
     assert engine.state.metrics["threshold"] == pytest.approx(np.median(maps), abs=1e-3)
     assert validated(case, tmp_path, "validate", threshold=0.25)[0].state.metrics["threshold"] == 0.25
+
+
+def test_the_student_keeps_the_threshold_of_its_epoch(case: Case, tmp_path: Path) -> None:
+    """It is scored with it, and what was calibrated on the test set is never used."""
+    case.train(tmp_path, max_epochs=2)
+    kept = torch.load(tmp_path / "models" / "model.pt", weights_only=True)
+    engine, _ = validated(case, tmp_path / "again", "validate")
+    load_model(tmp_path / "models" / "model.pt", engine.network)
+    engine.run()
+    assert kept["settings"]["threshold"] == pytest.approx(engine.state.metrics["threshold"], rel=1e-4)
+    case.train(tmp_path, "evaluate.yaml")
+    summary = pd.read_csv(tmp_path / "eval" / "summary.csv")
+    assert summary["threshold"].tolist() == pytest.approx([kept["settings"]["threshold"]] * 2, abs=1e-6)
+
+
+def test_without_a_validation_there_is_none_to_keep(case: Case, tmp_path: Path) -> None:
+    done = case.train(tmp_path, val_interval=0, max_epochs=1)
+    assert "threshold" not in torch.load(tmp_path / "models" / "model.pt", weights_only=True)["settings"]
+    assert "threshold: expected a validation to calibrate it, found none: " in done.stdout + done.stderr
 
 
 def test_what_is_scored_does_not_set_the_threshold(case: Case, tmp_path: Path) -> None:
