@@ -11,8 +11,10 @@ from torch import Tensor, nn
 
 __all__ = ["load_model", "load_weights", "read_settings", "read_weights"]
 
+_ADVICE = "train first, or name another"
 
-def load_model(path: str | Path, network: nn.Module, *, advice: str = "train first, or name another") -> nn.Module:
+
+def load_model(path: str | Path, network: nn.Module, *, advice: str = _ADVICE) -> nn.Module:
     """Fill a network from ``{"model": state_dict}``.
 
     Args:
@@ -92,7 +94,7 @@ def load_weights(weights: Mapping[str, Tensor], network: nn.Module, source: str 
     return network
 
 
-def _read(path: str | Path, advice: str) -> Any:
+def _read(path: str | Path, advice: str = _ADVICE) -> Any:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: expected a trained model, found nothing there; {advice}")
