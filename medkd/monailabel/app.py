@@ -18,7 +18,9 @@ import medkd
 from medkd.bundle import modality, read_metadata
 from medkd.dicom import read_series
 from medkd.monailabel.guard import check_image, check_model, guarded
+from medkd.monailabel.known_keys import check_request
 from medkd.monailabel.segments import segment_attributes
+from medkd.monailabel.server import guard_server
 from medkd.monailabel.slides import TileInferTask
 from medkd.monailabel.training import DistillationTrainTask
 from medkd.monailabel.uncertainty import EntropyScoring, LeastCertain
@@ -44,6 +46,12 @@ class MyApp(MONAILabelApp):  # type: ignore[misc] # the server is not installed 
         description = "Students distilled by medkd"
         super().__init__(app_dir, studies, conf, name="medkd", description=description, version=medkd.__version__)
 
+    def server_mode(self, mode: bool) -> None:
+        """As the stock app, which calls this in the server's own process when all else is there."""
+        super().server_mode(mode)
+        if mode:
+            guard_server(self.check)
+
     def init_datastore(self) -> Any:
         """The stock one, which takes names of studies and no paths."""
         return guarded(super().init_datastore())
@@ -56,7 +64,7 @@ class MyApp(MONAILabelApp):  # type: ignore[misc] # the server is not installed 
         }
 
     def init_trainers(self) -> dict[str, Any]:
-        """The bundles' own trainings, distillation included; tracked unless a request says otherwise."""
+        """The bundles' own trainings, distillation included; tracked unless the server's settings say otherwise."""
         if strtobool(self.conf.get("skip_trainers", "false")):
             return {}
         tasks = {
@@ -64,6 +72,22 @@ class MyApp(MONAILabelApp):  # type: ignore[misc] # the server is not installed 
             for name, path in self.bundles.items()
         }
         return {name: task for name, task in tasks.items() if task.is_valid()}
+
+    def check(self, method: str, request: dict[str, Any]) -> None:
+        """Refuse what is not a request's to say; the stock app evaluates it.
+
+        Args:
+            method: as for ``check_request``.
+            request: as the server has got it.
+
+        Raises:
+            HTTPException: with the key, what was expected and what was found.
+        """
+        tasks = {"train": self._trainers, "scoring": self._scoring_methods}.get(method, {})
+        options = {"train": self._trainers, "infer": self._infers, "batch_infer": self._infers}.get(method, {})
+        task = options.get(request.get("model"))
+        check_request(method, request, offered=task.config() if task else {}, tasks=tasks)
+        check_model(request)
 
     def infer(self, request: dict[str, Any], datastore: Any = None) -> Any:
         """As the stock app; a DICOM segmentation gets the names and codes of the bundle, whatever the request says."""
@@ -82,13 +106,28 @@ class MyApp(MONAILabelApp):  # type: ignore[misc] # the server is not installed 
         self._check(request)
         return super().infer_wsi({"multi_gpu": torch.cuda.device_count() > 1, **request}, datastore)
 
+    def batch_infer(self, request: dict[str, Any], datastore: Any = None) -> Any:
+        """As the stock app."""
+        self.check("batch_infer", _without_additions(request))
+        return super().batch_infer(request, datastore)
+
+    def scoring(self, request: dict[str, Any], datastore: Any = None) -> Any:
+        """As the stock app."""
+        self.check("scoring", _without_additions(request))
+        return super().scoring(request, datastore)
+
     def train(self, request: dict[str, Any]) -> Any:
-        """As the stock app; a request cannot name weights elsewhere."""
-        check_model(request)
+        """As the stock app."""
+        self.check("train", _without_additions(request))
         return super().train(request)
 
+    def next_sample(self, request: dict[str, Any]) -> Any:
+        """As the stock app."""
+        self.check("activelearning", request)
+        return super().next_sample(request)
+
     def _check(self, request: dict[str, Any]) -> None:
-        check_model(request)
+        self.check("infer", _without_additions(request))
         sessions = self.sessions()
         check_image(request.get("image"), self.datastore(), [self.studies, sessions and sessions.store_path])
 
@@ -137,6 +176,11 @@ def _bundles(folder: Path, wanted: str) -> dict[str, Path]:
     _logger.info("Serving %s", ", ".join(names) or "no bundle")
     # What is deployed while the server runs, or a training, is for the next start: two versions would be mixed.
     return {name: there[name].resolve() for name in names}
+
+
+def _without_additions(request: dict[str, Any]) -> dict[str, Any]:
+    """What came from outside: the server itself adds a task's folder and process."""
+    return {key: value for key, value in request.items() if key not in {"bundle_path", "local_rank"}}
 
 
 def _reads_slides(bundle: Path) -> bool:

@@ -19,6 +19,11 @@ class DistillationTrainTask(BundleTrainTask):  # type: ignore[misc] # the server
     replaced when the training has come to its end, so that one that is stopped or fails changes nothing.
     """
 
+    def config(self) -> dict[str, Any]:
+        """Options of a request: where a run is tracked, and which part of the bundle runs, is for the server to say."""
+        options: dict[str, Any] = super().config()
+        return {key: value for key, value in options.items() if key != "run_id" and not key.startswith("tracking")}
+
     def __call__(self, request: Any, datastore: Any) -> Any:
         """Train on the labelled studies."""
         self._trained.unlink(missing_ok=True)
