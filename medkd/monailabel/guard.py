@@ -1,18 +1,18 @@
-"""What a request may name: studies, labels and models by their names, and no other place of the machine."""
+"""What a request may name: studies and labels by their names, and no other place of the machine."""
 
 from __future__ import annotations
 
 import inspect
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import wraps
 from pathlib import Path
 from typing import Any
 
 from medkd.monailabel.refusal import refused
 
-__all__ = ["check_image", "check_model", "guarded"]
+__all__ = ["check_image", "guarded"]
 
 _NAMES = {"image_id", "label_id", "label_tag"}
 
@@ -48,17 +48,6 @@ def check_image(image: Any, datastore: Any, places: Iterable[Any]) -> None:
     folders = [Path(place).resolve() for place in places if place and Path(place).is_dir()]
     if not upload and not any(path.is_relative_to(folder) for folder in folders):
         raise refused(image, "the name of a study", "a path")
-
-
-def check_model(request: Mapping[str, Any]) -> None:
-    """The stock tasks load the weights of any file that a request names.
-
-    Raises:
-        HTTPException: for a ``model_filename`` that is a path.
-    """
-    name = request.get("model_filename") or ""
-    for one in [name] if isinstance(name, str) else name:
-        _check_name(one)
 
 
 def _checked(method: Callable[..., Any]) -> Callable[..., Any]:

@@ -109,11 +109,11 @@ def test_inferences_beside_a_training(server, hearts, tmp_path):
 def test_fresh_weights_and_the_bundle_s_own_validation_data(server):
     data = server.log.parent / "heart"
     shutil.copytree(data, server.app / "model" / HEART / "data")
-    with_weights = server.train(HEART)  # leaves its loader in the task's list of handlers
+    with_weights = server.train(HEART, val_split=0)  # leaves its loader in the task's list of handlers
     fresh = server.train(HEART, pretrained=False, val_split=-1)
     assert (with_weights.status_code, fresh.status_code) == (200, 200), server.said()
     client = MlflowClient(server.store)
-    (run,) = client.search_runs([client.get_experiment_by_name(HEART).experiment_id])
+    run, *_ = client.search_runs([client.get_experiment_by_name(HEART).experiment_id])
     assert "val_mean_dice" in run.data.metrics
     *_, first, second = server.log.read_text().split("Train Request")
     assert ("CheckpointLoader" in first, "CheckpointLoader" in second) == (True, False)
@@ -121,14 +121,18 @@ def test_fresh_weights_and_the_bundle_s_own_validation_data(server):
 
 
 def test_a_lost_mlflow_server_loses_no_training_and_no_record(server):
-    answer = server.train(HEART, tracking_uri="http://127.0.0.1:9")
+    server.stop()
+    server.environment["MONAI_LABEL_TRACKING_URI"] = "http://127.0.0.1:9"
+    server.start()
+    bundle = (server.app / "model" / HEART).resolve()
+    answer = server.train(HEART)
     assert answer.status_code == 200, answer.text + server.said()
     server.wait_for("MLflow cannot be reached")
-    offline = server.app / "model" / HEART / "eval" / "mlruns-offline.db"
-    client = MlflowClient(f"sqlite:///{offline.resolve()}")
+    client = MlflowClient(f"sqlite:///{bundle / 'eval' / 'mlruns-offline.db'}")
     (run,) = client.search_runs([client.get_experiment_by_name(HEART).experiment_id])
     assert run.info.status == "FINISHED"
     assert run.data.metrics["train_kl"] > 0
+    server.environment["MONAI_LABEL_TRACKING_URI"] = server.store
 
 
 def test_a_server_killed_in_a_training_serves_the_old_student_again(server, hearts, tmp_path):
