@@ -23,7 +23,6 @@ class Case:
     bundle: Path
     data: Path
     settings: dict[str, Any]  # of train.yaml
-    inference: dict[str, Any]  # of inference.yaml
     channels: int  # of an image
     traced: bool  # exported by tracing; scripted otherwise
     score_header: str  # of cases.csv
@@ -68,7 +67,6 @@ def confkd(root: Path) -> Case:
         bundle=ROOT / "bundles" / "confkd_cardiac_mri_segmentation",
         data=root / "data",
         settings={**QUICK, **network, "patch_size": [32, 32], "volumes_per_batch": 2},
-        inference={**network, "patch_size": [32, 32]},
         channels=1,
         traced=False,
         score_header="case,patient,branch,class,dice,hd95,unit",
@@ -87,7 +85,6 @@ def kdas(root: Path) -> Case:
         bundle=ROOT / "bundles" / "kdas_polyp_segmentation",
         data=root / "data",
         settings={**QUICK, "image_size": [64, 96], "scales": [1.0, 0.5], "batch_size": 2, "teacher_def#backbone": "b1"},
-        inference={"image_size": [64, 96]},
         channels=3,
         traced=True,
         score_header="case,patient,dataset,branch,class,dice,iou",
@@ -110,7 +107,6 @@ def ikdmil(root: Path) -> Case:
         bundle=ROOT / "bundles" / "ikdmil_histology_segmentation",
         data=root / "data",
         settings={**QUICK, **switch, "image_size": [64, 48], "batch_size": 4},
-        inference={"image_size": [64, 48]},
         channels=3,
         traced=True,
         score_header="case,location,region,patient,positive,branch,f1,iou,hausdorff,background_f1",
