@@ -1,6 +1,6 @@
 """A slide's map, made tile by tile, against the map of the whole region at once, by the bundle's own configurations.
 
-    python benchmarks/slide_seams.py SLIDE [--location 0 0] [--size 3000] [--halo 40] [--align_corners]
+    python benchmarks/slide_seams.py SLIDE [--location 0 0] [--size 3000] [--halo 32] [--align_corners]
 
 The region is cut out of the slide's level 0 as a picture. The network has random weights, its heads scaled so that the
 logits of every level have a standard deviation of 2: maps as steep as those of a trained student. What is printed are the
@@ -53,7 +53,7 @@ def main() -> int:
     parser.add_argument("slide")
     parser.add_argument("--location", type=int, nargs=2, default=[0, 0], help="row and column")
     parser.add_argument("--size", type=int, default=3000)
-    parser.add_argument("--halo", type=int, default=40)
+    parser.add_argument("--halo", type=int, default=32)
     parser.add_argument("--align_corners", action="store_true", help="as the authors' code upsamples")
     options = parser.parse_args()
     network: Any = {"_target_": "medkd.networks.SideOutputVGG", "align_corners": options.align_corners}

@@ -35,7 +35,7 @@ class Grid:
     size: tuple[int, int]
     downsample: float
     tile_size: int = 512
-    halo: int = 40
+    halo: int = 32
     map_downsample: int = 4
 
     def __post_init__(self) -> None:

@@ -64,12 +64,12 @@ def test_no_mask_no_tiles_and_a_full_one_all():
     ("options", "message"),
     [
         ({"halo": -1}, "expected halo >= 0 and map_downsample >= 1, got -1 and 4"),
-        ({"map_downsample": 0}, "got 40 and 0"),
+        ({"map_downsample": 0}, "got 32 and 0"),
         (
-            {"tile_size": 80},
-            "expected tile_size - 2 halo to be a positive multiple of map_downsample 4, got 80 - 2 × 40 = 0",
+            {"tile_size": 64},
+            "expected tile_size - 2 halo to be a positive multiple of map_downsample 4, got 64 - 2 × 32 = 0",
         ),
-        ({"map_downsample": 5}, "multiple of map_downsample 5, got 512 - 2 × 40 = 432"),
+        ({"map_downsample": 5}, "multiple of map_downsample 5, got 512 - 2 × 32 = 448"),
     ],
 )
 def test_impossible_grids_are_refused(options, message):

@@ -39,8 +39,8 @@ def test_an_impossible_option_names_the_slide(made):
 
 
 def test_a_halo_that_the_smoothing_reaches_through_is_refused(made):
-    with pytest.raises(ValueError, match=r"expected a halo of at least 3 × smoothing = 42, got 40"):
-        plan_slides(made[0], downsample=1, smoothing=14.0)
+    with pytest.raises(ValueError, match=r"expected a halo of at least 3 × smoothing = 36, got 32"):
+        plan_slides(made[0], downsample=1, smoothing=12.0)
     assert plan_slides(made[0], downsample=1, smoothing=3.0, halo=9, tile_size=122)
 
 
