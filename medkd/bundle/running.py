@@ -34,7 +34,7 @@ def running_parser() -> ConfigParser:
 def change(parser: ConfigParser, values: Mapping[str, Any]) -> None:
     """Set keys of a configuration, also from within one of its expressions: what is evaluated afterwards sees them.
 
-    What has been evaluated before is forgotten and will be made anew: call it in ``initialize``.
+    What has been evaluated before is forgotten and will be made anew: call it in ``initialize``, or first in ``run``.
     """
     parser.update(dict(values))
     parser.parse()  # an expression that is being evaluated marks the configuration as resolved when it ends

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from medkd.bundle.command_line import given_keys
 from medkd.bundle.plain import OTHER, resolved
 from medkd.bundle.running import change, running_parser
 from medkd.networks.checkpoints import read_settings
@@ -49,7 +50,7 @@ def _without_weights(value: Any) -> Any:
 
 
 def adopt_student() -> None:
-    """Take on the settings of the student at ``model_path``, in ``initialize`` of what applies it.
+    """Take on the settings of the student at ``model_path``, before the network of what applies it is made.
 
     Raises:
         ValueError: where the command line contradicts them, with both values of every key.
@@ -57,7 +58,7 @@ def adopt_student() -> None:
     parser = running_parser()
     model = Path(parser.get_parsed_content("model_path"))
     if model.is_file():  # that it is not there is told where it is loaded
-        adopt(parser, model, given=_given())
+        adopt(parser, model, given=given_keys(sys.argv))
 
 
 def adopt(parser: ConfigParser, model: str | Path, *, given: Collection[str] = ()) -> None:
@@ -121,10 +122,3 @@ def _targets(value: Any) -> Iterator[str]:
     if isinstance(value, list):
         for one in value:
             yield from _targets(one)
-
-
-def _given() -> list[str]:
-    """Overrides on the command line of ``python -m monai.bundle run``."""
-    if "monai" not in Path(sys.argv[0]).parts:
-        return []
-    return [part[2:].partition("=")[0].replace("::", "#") for part in sys.argv[1:] if part.startswith("--")]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from medkd.runs import unknown_keys
+from medkd.bundle.command_line import unknown_keys
 
 __all__ = ["Ladder", "load_ladder"]
 

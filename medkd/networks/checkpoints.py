@@ -11,13 +11,16 @@ from torch import Tensor, nn
 
 __all__ = ["load_model", "load_weights", "read_settings", "read_weights"]
 
+_ADVICE = "train first, or name another"
 
-def load_model(path: str | Path, network: nn.Module) -> nn.Module:
+
+def load_model(path: str | Path, network: nn.Module, *, advice: str = _ADVICE) -> nn.Module:
     """Fill a network from ``{"model": state_dict}``.
 
     Args:
         path: the checkpoint; it is read with ``weights_only=True``.
         network: the network to fill; untouched if anything does not fit.
+        advice: what to do where there is no such file.
 
     Returns:
         The network.
@@ -26,7 +29,7 @@ def load_model(path: str | Path, network: nn.Module) -> nn.Module:
         FileNotFoundError: if there is no such file.
         ValueError: if it is not a checkpoint, has no ``"model"``, or belongs to another architecture.
     """
-    content = _read(path)
+    content = _read(path, advice)
     if not isinstance(content, Mapping) or "model" not in content:
         found = sorted(map(str, content))[:5] if isinstance(content, Mapping) else type(content).__name__
         raise ValueError(f'{path}: expected {{"model": state_dict}}, found the keys {found}')
@@ -61,7 +64,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         FileNotFoundError: if there is no such file.
         ValueError: if it is something else.
     """
-    content = _read(path)
+    content = _read(path, "name another")
     if not _is_state_dict(content):
         found = sorted(map(str, content))[:5] if isinstance(content, Mapping) else type(content).__name__
         raise ValueError(f"{path}: expected a state dict of tensors, found {found}")
@@ -91,10 +94,10 @@ def load_weights(weights: Mapping[str, Tensor], network: nn.Module, source: str 
     return network
 
 
-def _read(path: str | Path) -> Any:
+def _read(path: str | Path, advice: str = _ADVICE) -> Any:
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: expected a trained model, found nothing there; train first, or name another")
+        raise FileNotFoundError(f"{path}: expected a trained model, found nothing there; {advice}")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever torch makes of the bytes, they are not a checkpoint
