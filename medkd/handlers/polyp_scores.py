@@ -21,7 +21,7 @@ class PolypScores:
 
     Sets ``engine.state.metrics["<dataset>_dice"]``, ``["<dataset>_meanDic"]``, …; writes ``cases.csv`` (one row per
     image: case, patient, dataset, branch, class, dice, iou) and ``summary.csv`` (one row per test set, with how many images
-    there are and how many of them show a patient of the training set, where the datalist says so by ``seen``). Of several
+    there are and how many of them training or validation has ``seen`` a patient of, where the datalist says so). Of several
     processes the first writes the images of all.
 
     Args:
@@ -82,7 +82,7 @@ class PolypScores:
             engine.state.metrics.update({f"{name}_{measure}": value for measure, value in scores.items()})
         cases = pd.DataFrame(gathered(self._rows))
         summary = pd.DataFrame(results).T.rename_axis("dataset").reset_index()
-        counts = cases.groupby("dataset")["seen"].agg(images="count", seen_in_training="sum")
+        counts = cases.groupby("dataset")["seen"].agg(images="count", seen="sum")
         summary = summary.merge(counts, on="dataset")
         if getattr(engine.state, "rank", 0) == 0:
             for name, table in (("cases.csv", cases.drop(columns="seen")), ("summary.csv", summary)):

@@ -30,7 +30,7 @@ def collect(ladder: Ladder, root: Path, seeds: Sequence[int], *, seen: Collectio
         ladder: the rungs.
         root: the ladder's folder.
         seeds: of the cells.
-        seen: test patients that are also in training; their units are marked in the column ``seen``.
+        seen: test patients that are also in training or validation; their units are marked in the column ``seen``.
     """
     parts = []
     for seed in seeds:
@@ -108,7 +108,7 @@ def _title(ladder: Ladder, scores: pd.DataFrame, which: str, score: str) -> str:
     groups = f" ({patients} {ladder.groups})" if patients < units else ""
     title = f"{ladder.scores[score]}, {units} test {ladder.units}{which}{groups}, {seeds} seed(s)"
     seen = scores[scores["seen"]]["unit"].nunique() if "seen" in scores else 0
-    return title + (f"; {seen} of the {ladder.units} show a patient of the training set" if seen else "")
+    return title + (f"; {seen} of the {ladder.units} show a patient of training or validation" if seen else "")
 
 
 def _rung_line(row: dict[str, float]) -> str:

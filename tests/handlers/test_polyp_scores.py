@@ -72,7 +72,7 @@ def test_the_leak_stands_beside_the_result(cases, tmp_path):
     cases[1][0]["seen"] = torch.tensor(False)
     run(cases, tmp_path)
     summary = pd.read_csv(tmp_path / "summary.csv").set_index("dataset")
-    assert summary[["images", "seen_in_training"]].to_numpy().tolist() == [[2, 1], [1, 0]]
+    assert summary[["images", "seen"]].to_numpy().tolist() == [[2, 1], [1, 0]]
 
 
 def test_a_second_evaluation_starts_anew(cases, tmp_path):

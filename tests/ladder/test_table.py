@@ -156,8 +156,8 @@ def test_frames_are_scored_one_by_one_and_grouped_by_sequence(frames):
 def test_the_title_tells_what_training_has_seen_of_the_test_set(frames):
     titles = [part.splitlines()[0] for part in ("\n" + render(FRAMES, frames)).split("\nDice, ")[1:]]
     assert titles == [
-        "4 test images (3 sequences), 2 seed(s); 3 of the images show a patient of the training set",
-        "3 test images of A (2 sequences), 2 seed(s); 3 of the images show a patient of the training set",
+        "4 test images (3 sequences), 2 seed(s); 3 of the images show a patient of training or validation",
+        "3 test images of A (2 sequences), 2 seed(s); 3 of the images show a patient of training or validation",
         "1 test images of B, 2 seed(s)",
     ]
 
