@@ -37,12 +37,12 @@ def validated(case: Case, root: Path, evaluator: str, **settings: Any) -> tuple[
 
 @pytest.mark.parametrize("evaluator", ["validate", "mil"])
 def test_a_twentieth_of_the_negative_pixels_is_foreground(case: Case, tmp_path: Path, evaluator: str) -> None:
-    whole = [64, 64]  # of the tiles: a pixel of the network's input is one of the map
-    engine, maps = validated(case, tmp_path, evaluator, image_size=whole)
+    size = {"image_size": [64, 64]}  # that of the tiles: maps are not resized after the smoothing
+    engine, maps = validated(case, tmp_path, evaluator, **size)
     found = engine.state.metrics["threshold"]
     assert found == pytest.approx(np.quantile(maps, 0.95), abs=1e-3)
     assert 0.04 < (maps >= found).mean() <= 0.05
-    plain = validated(case, tmp_path, evaluator, image_size=whole, smoothing=0)[1]
+    plain = validated(case, tmp_path, evaluator, smoothing=0, **size)[1]
     np.testing.assert_allclose(maps, np.stack([GaussianSmooth(3)(m) for m in plain]), atol=1e-5)
 
 
