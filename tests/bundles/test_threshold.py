@@ -69,6 +69,9 @@ def test_without_a_validation_there_is_none_to_keep(case: Case, tmp_path: Path) 
     done = case.train(tmp_path, val_interval=0, max_epochs=1)
     assert "threshold" not in torch.load(tmp_path / "models" / "model.pt", weights_only=True)["settings"]
     assert "threshold: expected a validation to calibrate it, found none: " in done.stdout + done.stderr
+    case.train(tmp_path / "told", val_interval=0, max_epochs=1, threshold=0.3)
+    settings = torch.load(tmp_path / "told" / "models" / "model.pt", weights_only=True)["settings"]
+    assert settings["threshold"] == 0.3
 
 
 def test_what_is_scored_does_not_set_the_threshold(case: Case, tmp_path: Path) -> None:
