@@ -125,7 +125,7 @@ def _claim_line(claim: Comparison) -> str:
 def _what_counts(ladder: Ladder, scores: pd.DataFrame, claims: int) -> str:
     """What the intervals speak for, so that nobody reads more into them."""
     if scores["seed"].nunique() > 1:
-        text = f"Intervals count {ladder.groups} and seeds"
+        text = f"Intervals count seeds and {ladder.groups}"
     else:
         text = f"Intervals count {ladder.groups} alone: one seed does not tell how much another training would differ"
     return text + (f"; those of the {claims} claims are corrected by Holm's procedure." if claims > 1 else ".")

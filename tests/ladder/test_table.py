@@ -169,7 +169,7 @@ def test_the_text_below_says_what_the_intervals_count():
     )
     two = ladder("low", "middle", "high", high=["low", "middle"])
     text = render(two, table(low=[LOW, LOW], middle=[LOW, HIGH], high=[HIGH, LOW + 0.1]))
-    last = "Intervals count patients and seeds; those of the 2 claims are corrected by Holm's procedure."
+    last = "Intervals count seeds and patients; those of the 2 claims are corrected by Holm's procedure."
     assert text.splitlines()[-1] == last
 
 
