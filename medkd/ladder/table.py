@@ -119,7 +119,8 @@ def _rung_line(row: dict[str, float]) -> str:
 
 def _claim_line(claim: Comparison) -> str:
     change = _signed(claim.difference, claim.low, claim.high)
-    return f"| {claim.rung} − {claim.against} | {change} | {claim.p:.3f} | {claim.verdict} |"
+    p = f"{claim.p:.3f}" if claim.p >= 0.001 else "< 0.001"
+    return f"| {claim.rung} − {claim.against} | {change} | {p} | {claim.verdict} |"
 
 
 def _what_counts(ladder: Ladder, scores: pd.DataFrame, claims: int) -> str:

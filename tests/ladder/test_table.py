@@ -204,7 +204,7 @@ def regions(tmp_path):
 def test_the_baseline_is_the_first_rung_of_every_table(regions):
     text = render(REGIONS, regions)
     assert "| everything | 0.375 ± 0.177 |  |  |\n| student | 0.625 ± 0.177 |  | +0.250 [+0.250, +0.250] |" in text
-    assert "| student − everything | +0.250 [+0.250, +0.250] | 0.000 | better |" in text
+    assert "| student − everything | +0.250 [+0.250, +0.250] | < 0.001 | better |" in text
 
 
 def test_a_unit_without_a_score_is_left_out_of_that_score_alone(regions):
