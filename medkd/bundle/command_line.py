@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +35,12 @@ def given_keys(arguments: Sequence[str]) -> list[str]:
     return [key.replace("::", "#") for key, _ in _options(arguments[1:]) if key not in _RUN_ARGUMENTS]
 
 
-def overrides(arguments: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
+def overrides(arguments: Sequence[str], given: Any) -> dict[str, Any]:
     """The overrides of a command line, each of the type that its key has in the configuration files.
 
     Args:
         arguments: ``sys.argv`` of ``python -m monai.bundle run``.
-        given: what MONAI made of the overrides, by key (a ``ConfigParser`` will do).
+        given: what MONAI made of the overrides, by key: a ``ConfigParser``, or a mapping.
 
     Raises:
         ValueError: with every key that no file has, and every value that is of another type.
@@ -59,7 +59,7 @@ def overrides(arguments: Sequence[str], given: Mapping[str, Any]) -> dict[str, A
     for key in keys if not problems else []:
         try:
             values[key] = typed(given[key], defaults.get(key, _ABSENT))
-        except ValueError as error:
+        except ValueError as error:  # noqa: PERF203 - all problems are told at once
             problems.append(f"--{key}: {error}")
     if problems:
         raise ValueError(f"{', '.join(files)}: " + "; ".join(problems))
