@@ -161,9 +161,12 @@ def test_corrections_in_the_pacs_train_the_student(server, pacs, tmp_path):
     (run,) = client.search_runs([client.get_experiment_by_name("heart_segmentation").experiment_id])
     assert run.info.status == "FINISHED"
     # Nobody learned whose heart it is: neither logs, nor MLflow's store and artefacts, nor configurations and data lists.
-    # The server's cache of the PACS alone knows.
+    # The server's cache of the PACS alone knows; where in it a series lies is said in the executed configuration alone.
     places = [path for path in server.log.parent.rglob("*") if path.is_file() and path.suffix != ".pt"]
     places = [path for path in places if server.log.parent / "cache" not in path.parents]
     assert {"server.log", "mlruns.db", "train.yaml"} <= {path.name for path in places}
     for value in PATIENT.values():
         assert [path for path in places if value.encode() in path.read_bytes()] == []
+    uids = [uid(series), str(dcmread(next(series.iterdir())).StudyInstanceUID)]
+    places = [path for path in places if not (path.name.startswith("config_") and path.suffix == ".json")]
+    assert [path for path in places if any(one.encode() in path.read_bytes() for one in uids)] == []
