@@ -17,6 +17,7 @@ from monailabel.utils.others.generic import strtobool
 import medkd
 from medkd.bundle import modality, read_metadata
 from medkd.dicom import read_series
+from medkd.monailabel.download import whole_series
 from medkd.monailabel.guard import check_image, guarded
 from medkd.monailabel.known_keys import check_request
 from medkd.monailabel.privacy import hide_studies
@@ -64,8 +65,8 @@ class MyApp(MONAILabelApp):  # type: ignore[misc] # the server is not installed 
             guard_server(self.check)
 
     def init_datastore(self) -> Any:
-        """The stock one, which takes names of studies and no paths."""
-        return guarded(super().init_datastore())
+        """The stock one, which takes names of studies and no paths, and fetches whole series."""
+        return guarded(whole_series(super().init_datastore()))
 
     def init_infers(self) -> dict[str, Any]:
         """One task per bundle; one with ``slides.yaml`` also takes regions of slides."""

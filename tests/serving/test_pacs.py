@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import highdicom
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import requests
 import torch
+from filelock import FileLock
 from mlflow import MlflowClient
 from pydicom import dcmread
 
@@ -146,6 +148,26 @@ def test_what_is_no_sound_series_is_refused(server, pacs, tmp_path, break_it, me
         requests.post(f"{pacs[0]}/instances", data=file.read_bytes(), timeout=60).raise_for_status()
     assert server.infer("heart_segmentation", uid(tmp_path / "series")).status_code == 500
     server.wait_for(message, seconds=10)
+
+
+def test_half_a_series_in_the_cache_is_not_taken_for_one(server, pacs, tmp_path):
+    """Another process of the server is fetching it, and is killed."""
+    write(tmp_path / "series", datasets(volume()))
+    files = sorted((tmp_path / "series").iterdir())
+    for file in files:
+        requests.post(f"{pacs[0]}/instances", data=file.read_bytes(), timeout=60).raise_for_status()
+    (cache,) = (server.log.parent / "cache").iterdir()
+    half = cache / uid(tmp_path / "series")
+    with ThreadPoolExecutor() as pool:
+        with FileLock(cache / f".{half.name}.lock"):
+            half.mkdir()
+            for file in files[:3]:
+                shutil.copy(file, half)
+            answer = pool.submit(server.infer, "heart_segmentation", half.name, tmp_path / "mask.nii.gz")
+            time.sleep(1)
+            assert not answer.done()
+        answer.result()
+    assert nib.load(tmp_path / "mask.nii.gz").shape[-1] == len(files) == 5
 
 
 def test_corrections_in_the_pacs_train_the_student(server, pacs, tmp_path):
