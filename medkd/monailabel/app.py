@@ -38,8 +38,8 @@ class MyApp(MONAILabelApp):  # type: ignore[misc] # the server is not installed 
     Args:
         app_dir: the app's folder.
         studies: folder of images, or a DICOMweb server.
-        conf: ``models``; ``skip_trainers``; ``preload``; ``promote`` and ``anonymous_cases``, as for
-            ``DistillationTrainTask``.
+        conf: ``models``; ``skip_trainers``; ``preload``; ``origins``, as for ``guard_server``; ``promote`` and
+            ``anonymous_cases``, as for ``DistillationTrainTask``.
     """
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
@@ -62,7 +62,7 @@ class MyApp(MONAILabelApp):  # type: ignore[misc] # the server is not installed 
         """As the stock app, which calls this in the server's own process when all else is there."""
         super().server_mode(mode)
         if mode:
-            guard_server(self.check)
+            guard_server(self.check, self.conf.get("origins", ""))
 
     def init_datastore(self) -> Any:
         """The stock one, which takes names of studies and no paths, and fetches whole series."""

@@ -90,8 +90,7 @@ def test_always_means_without_validation_data_too(server):
     place = server.app / "model" / "folder"
     shutil.copytree(server.app / "model" / HEART, place)
     server.stop()
-    server.environment["MONAI_LABEL_CORS_ORIGINS"] = f'["https://{PROXY}"]'
-    server.start("--conf", "promote", "always")
+    server.start("--conf", "promote", "always", "--conf", "origins", f"https://{PROXY}/,https://other.example")
     decision, served = trained(server, val_split=0)
     assert (decision["promoted"], decision["version"] == served) == (True, True)
     assert server.train("folder").status_code == 500  # has no versions
