@@ -1,25 +1,72 @@
-"""Names of runs, and the check of what was asked for on the command line."""
+"""What the runs of a bundle begin with: the command line, what an earlier training left, and a name."""
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from medkd import program
+from medkd.bundle.command_line import is_bundle_run, overrides
 from medkd.files import atomic_path
 
-__all__ = ["check_command_line", "existing", "is_true", "run_name", "unknown_keys"]
+__all__ = ["begin", "chosen", "existing", "names_before", "run_name", "start_training"]
 
-# Arguments of `monai.bundle run` itself; everything else that starts with -- overrides the configuration.
-_RUN_ARGUMENTS = {
-    "run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file", "workflow_name",
-    "workflow_type", "properties_path",
-}  # fmt: skip
+_before: dict[str, list[str]] = {}
+
+
+def begin() -> None:
+    """The first expression of ``initialize``: what the command line ``python -m monai.bundle run`` needs.
+
+    Values of the command line become those of the types that the configuration has, and the program ends in one line.
+    Nothing is done for another program, whose values are values: a notebook, a server, ``medkd ladder``.
+
+    Raises:
+        ValueError: for keys that no configuration file of the command has, each with the nearest one, and for values of
+            another type; MONAI would ignore those and take the string ``"false"`` for true.
+    """
+    if not is_bundle_run(sys.argv):
+        return
+    from medkd.bundle.running import change, running_parser  # MONAI is slow to import, and names need none of it
+
+    program.watch()
+    parser = running_parser()
+    values = overrides(sys.argv, parser)
+    changed = {key: value for key, value in values.items() if parser[key] is not value}
+    if changed:
+        change(parser, changed)
+
+
+def start_training(state_dirs: Iterable[str], student: str | None, *, resume: bool, fresh: bool) -> None:
+    """Refuse a training that would delete another one, unless it is told to: to be called before anything is written.
+
+    Only of ``python -m monai.bundle run``, where ``--resume true`` is easily forgotten; a server trains again and again.
+
+    Args:
+        state_dirs: folders of the ``TrainingState`` of each stage that will be trained.
+        student: the file that ``BestModel`` will write; ``None``: none.
+        resume: go on after the last complete epoch.
+        fresh: start anew: ``TrainingState`` deletes the earlier saves, ``BestModel`` replaces the student.
+
+    Raises:
+        ValueError: if there are saves or a student, and neither was asked for; or both were.
+    """
+    if not is_bundle_run(sys.argv):
+        return
+    if resume and fresh:
+        raise ValueError("expected --resume true or --fresh true, found both")
+    saves = [path for folder in state_dirs for path in sorted(Path(folder).glob("epoch=*.pt"))]
+    found = [*saves, *([Path(student)] if student and Path(student).is_file() else [])]
+    if fresh or not found or (resume and saves):
+        return
+    raise ValueError(
+        f"{found[-1]}: expected no earlier training in the way, found its {'saves' if saves else 'student'}; "
+        "--resume true goes on with it, --fresh true deletes its saves and replaces its student"
+    )
 
 
 def run_name(state_dir: str, *, prefix: str, resume: bool = False) -> str:
@@ -28,16 +75,23 @@ def run_name(state_dir: str, *, prefix: str, resume: bool = False) -> str:
     Args:
         state_dir: folder of the training state.
         prefix: start of the name, e.g. the method.
-        resume: give the name kept there, if there is one.
+        resume: give the name that was kept there last, if there is one.
     """
     kept = Path(state_dir) / "run_name.txt"
-    if resume and kept.is_file():
-        return kept.read_text(encoding="utf-8").strip()
+    names = kept.read_text(encoding="utf-8").split() if kept.is_file() else []
+    if resume and names:
+        return names[-1]
     name = f"{prefix}-{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
     if int(os.environ.get("RANK", "0")) == 0:  # the other processes of a training do not track it
         with atomic_path(kept) as partial:
-            partial.write_text(name + "\n", encoding="utf-8")
+            partial.write_text("\n".join([*names, name]) + "\n", encoding="utf-8")
+    _before[name] = names
     return name
+
+
+def names_before(name: str) -> list[str]:
+    """The runs of the same folder that a new run of this process takes the place of: none of them still runs."""
+    return _before.get(name, [])
 
 
 def existing(path: str) -> str | None:
@@ -45,85 +99,17 @@ def existing(path: str) -> str | None:
     return path if Path(path).is_file() else None
 
 
-def is_true(value: Any) -> bool:
-    """A switch as the command line gives it: MONAI passes ``--resume false`` on as the (true) string ``"false"``.
-
-    Raises:
-        ValueError: for a string that is neither.
-    """
-    if not isinstance(value, str):
-        return bool(value)
-    if value.lower() not in {"true", "false", "1", "0", "yes", "no"}:
-        raise ValueError(f'expected "true" or "false", got {value!r}')
-    return value.lower() in {"true", "1", "yes"}
-
-
-def check_command_line(arguments: Sequence[str] | None = None) -> None:
-    """Refuse a misspelt override of ``python -m monai.bundle run``, which MONAI would silently ignore.
+def chosen(key: str, word: str, /, **options: Any) -> Any:
+    """What a word stands for.
 
     Args:
-        arguments: the command line; ``sys.argv`` by default. Nothing is checked for another program.
+        key: of the configuration, whose value the word is.
+        word: one of the options.
+        options: what each word stands for.
 
     Raises:
-        ValueError: for ``--key`` where no configuration file of the command has ``key``, with the nearest key there is.
+        ValueError: for another word.
     """
-    from monai.bundle import ConfigParser
-
-    arguments = list(sys.argv if arguments is None else arguments)
-    if "monai" not in Path(arguments[0]).parts or "run" not in arguments[1:3]:
-        return
-    options = dict(_options(arguments[1:]))
-    files = [part.strip(" '\"") for part in options.get("config_file", "").strip("[]").split(",")]
-    if not files[0]:
-        return
-    config = ConfigParser.load_config_files(files)
-    config = {**_tracking_settings(options.get("tracking", "")), **config}
-    problems = unknown_keys((key for key in options if key not in _RUN_ARGUMENTS), config)
-    if problems:
-        raise ValueError(f"{', '.join(files)}: " + "; ".join(problems))
-
-
-def _tracking_settings(tracking: str) -> dict[str, Any]:
-    """The keys that MONAI adds to the configuration from ``--tracking``: a file's, or its own."""
-    from monai.bundle import ConfigParser
-    from monai.bundle.utils import DEFAULT_EXP_MGMT_SETTINGS
-
-    if not tracking:
-        return {}
-    settings: Any = DEFAULT_EXP_MGMT_SETTINGS.get(tracking) or ConfigParser.load_config_file(tracking)
-    return dict(settings["configs"])
-
-
-def unknown_keys(keys: Iterable[str], config: Any) -> list[str]:
-    """A sentence for every override that the configuration has no place for.
-
-    Args:
-        keys: ids in MONAI's form, ``"max_epochs"``, ``"train#trainer#amp"`` or ``"train::trainer::amp"``.
-        config: the loaded configuration.
-    """
-    problems = []
-    for key in keys:
-        place, parts = config, key.replace("::", "#").split("#")
-        for depth, part in enumerate(parts):
-            last = depth == len(parts) - 1
-            if isinstance(place, list) and part.isdigit() and int(part) < len(place):
-                place = place[int(part)]
-            elif isinstance(place, dict) and part in place:
-                place = place[part]
-            elif last and isinstance(place, dict) and "_target_" in place:
-                break  # an argument that the component has but the configuration leaves at its default
-            else:
-                known = list(place) if isinstance(place, dict) else []
-                near = difflib.get_close_matches(part, known, n=1)
-                problems.append(f"unknown key {key!r}" + (f", did you mean {near[0]!r}?" if near else ""))
-                break
-    return problems
-
-
-def _options(arguments: Sequence[str]) -> Iterable[tuple[str, str]]:
-    """``--key value`` and ``--key=value`` pairs."""
-    for position, argument in enumerate(arguments):
-        if argument.startswith("--"):
-            key, _, value = argument[2:].partition("=")
-            following = arguments[position + 1] if position + 1 < len(arguments) else ""
-            yield key, value or following
+    if word not in options:
+        raise ValueError(f"{key}: expected one of {', '.join(options)}, found {word!r}")
+    return options[word]

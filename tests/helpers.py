@@ -7,10 +7,10 @@ import json
 import logging
 import os
 import runpy
+import signal
 import socket
 import subprocess
 import sys
-import traceback
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,7 +75,7 @@ def run_bundle(configs: list[Path], *, check: bool = True, **overrides: Any) -> 
             status = end.code
         except Exception:  # noqa: BLE001 - as at the end of a program
             status = 1
-            traceback.print_exc()
+            sys.excepthook(*sys.exc_info())
     gc.collect()  # its data loaders and their workers
     done = subprocess.CompletedProcess([module, *arguments], status, printed.getvalue(), said.getvalue())
     if check and done.returncode:
@@ -85,7 +85,8 @@ def run_bundle(configs: list[Path], *, check: bool = True, **overrides: Any) -> 
 
 @contextlib.contextmanager
 def _as_a_program(arguments: list[str], folder: Path) -> Iterator[None]:
-    """Arguments, working folder and environment of a new program; loggers are left as they were."""
+    """Arguments, working folder and environment of a new program; loggers and signals are left as they were."""
+    signals = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     loggers = [logging.getLogger(), *map(logging.getLogger, list(logging.Logger.manager.loggerDict))]
     before = [(logger, logger.handlers[:], logger.level, logger.disabled) for logger in loggers]
     variables = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW")}
@@ -94,6 +95,7 @@ def _as_a_program(arguments: list[str], folder: Path) -> Iterator[None]:
         os.chdir(folder)
         with (
             mock.patch.object(sys, "argv", arguments),
+            mock.patch.object(sys, "excepthook", sys.excepthook),
             mock.patch.dict(os.environ, variables, clear=True),
             warnings.catch_warnings(),
         ):
@@ -101,6 +103,8 @@ def _as_a_program(arguments: list[str], folder: Path) -> Iterator[None]:
             yield
     finally:
         os.chdir(place)
+        for number, handler in signals.items():
+            signal.signal(number, handler)
         for logger, handlers, level, disabled in before:
             logger.handlers, logger.disabled = handlers, disabled
             logger.setLevel(level)

@@ -1,8 +1,10 @@
 """The command ``medkd``."""
 
+import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -59,8 +61,10 @@ def test_phantoms_are_made_counted_and_checked(tmp_path, capsys):
 
 def assert_fails(capsys, arguments, *messages):
     assert main(arguments) == 1
-    error = capsys.readouterr().err
-    assert "medkd: error: " in error
+    found = re.search(r"Details: (.+)\nmedkd: error: ([\s\S]*)", capsys.readouterr().err)
+    assert "Traceback" in Path(found[1]).read_text()
+    Path(found[1]).unlink()
+    error = found[2]
     assert "Traceback" not in error
     for message in messages:
         assert message in error

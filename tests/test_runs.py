@@ -1,15 +1,14 @@
-"""Names of runs, switches and the check of the command line."""
+"""What runs begin with: values of the command line, what an earlier training left, names."""
 
+import signal
 import sys
 
 import pytest
+from monai.bundle import ConfigWorkflow
 
-from medkd.runs import check_command_line, is_true, run_name, unknown_keys
+from medkd.runs import begin, names_before, run_name, start_training
 
-CONFIG = {
-    "max_epochs": 3,
-    "train": {"trainer": {"_target_": "Trainer", "amp": True}, "handlers": [{"_target_": "A"}, {"plain": 1}]},
-}
+PROGRAM = "/x/monai/bundle/__main__.py"
 
 
 def test_run_names_are_unique_and_start_with_the_prefix(tmp_path):
@@ -23,116 +22,18 @@ def test_a_resumed_run_keeps_its_name(tmp_path):
     assert run_name(str(tmp_path), prefix="b", resume=True) == first
 
 
-def test_a_new_run_replaces_the_kept_name(tmp_path):
+def test_a_new_run_takes_the_place_of_those_before(tmp_path):
     first = run_name(str(tmp_path), prefix="a")
     second = run_name(str(tmp_path), prefix="a")
     assert second != first
     assert run_name(str(tmp_path), prefix="a", resume=True) == second
+    assert (names_before(first), names_before(second)) == ([], [first])
 
 
 def test_resuming_where_nothing_is_kept_makes_a_name_and_keeps_it(tmp_path):
     first = run_name(str(tmp_path), prefix="a", resume=True)
     assert first.startswith("a-")
     assert run_name(str(tmp_path), prefix="a", resume=True) == first
-
-
-@pytest.mark.parametrize("value", [True, 1, "true", "True", "1", "yes", "YES"])
-def test_what_is_true(value):
-    assert is_true(value) is True
-
-
-@pytest.mark.parametrize("value", [False, 0, None, "false", "FALSE", "0", "no"])
-def test_what_is_not_true(value):
-    assert is_true(value) is False
-
-
-@pytest.mark.parametrize("value", ["", "maybe", "tru"])
-def test_a_string_that_is_neither_is_refused(value):
-    with pytest.raises(ValueError, match=f'expected "true" or "false", got {value!r}'):
-        is_true(value)
-
-
-@pytest.mark.parametrize(
-    "key",
-    [
-        "max_epochs",
-        "train#trainer",
-        "train#trainer#amp",
-        "train::trainer::amp",
-        "train#trainer#max_epochs",  # an argument of the component that the configuration leaves out
-        "train#handlers#0#interval",
-        "train#handlers#1#plain",
-    ],
-)
-def test_known_places_pass(key):
-    assert unknown_keys([key], CONFIG) == []
-
-
-@pytest.mark.parametrize(
-    ("key", "problem"),
-    [
-        ("max_epoch", "unknown key 'max_epoch', did you mean 'max_epochs'?"),
-        ("train#trainr#amp", "unknown key 'train#trainr#amp', did you mean 'trainer'?"),
-        ("train::trainr::amp", "unknown key 'train::trainr::amp', did you mean 'trainer'?"),
-        ("zzz", "unknown key 'zzz'"),
-        ("train#extra", "unknown key 'train#extra'"),
-        ("train#trainer#new#deeper", "unknown key 'train#trainer#new#deeper'"),
-        ("train#handlers#2", "unknown key 'train#handlers#2'"),
-        ("train#handlers#first", "unknown key 'train#handlers#first'"),
-        ("train#handlers#1#other", "unknown key 'train#handlers#1#other'"),
-        ("max_epochs#deeper", "unknown key 'max_epochs#deeper'"),
-    ],
-)
-def test_unknown_places_are_named(key, problem):
-    assert unknown_keys([key], CONFIG) == [problem]
-
-
-def test_every_unknown_key_is_reported():
-    assert len(unknown_keys(["one_", "max_epochs", "two_"], CONFIG)) == 2
-
-
-@pytest.fixture
-def configs(tmp_path):
-    (tmp_path / "train.yaml").write_text("max_epochs: 3\ntrain: {trainer: {_target_: Trainer}}\n")
-    (tmp_path / "evaluate.yaml").write_text("split: test\ntrain#trainer#amp: true\n")
-    return tmp_path
-
-
-PROGRAM = "/x/monai/bundle/__main__.py"
-
-
-@pytest.mark.parametrize("form", ["--config_file {}", "--config_file={}", "--config_file ['{}']"])
-def test_a_misspelt_override_is_refused_with_the_nearest_key(configs, form):
-    line = [PROGRAM, "run", *form.format(configs / "train.yaml").split(" "), "--max_epoch", "3"]
-    with pytest.raises(ValueError, match=r"train\.yaml: unknown key 'max_epoch', did you mean 'max_epochs'\?"):
-        check_command_line(line)
-
-
-def test_all_problems_of_a_command_line_come_at_once(configs):
-    line = [PROGRAM, "run", "--config_file", str(configs / "train.yaml"), "--max_epoch=3", "--splt", "x"]
-    with pytest.raises(ValueError, match=r"'max_epoch'.*; unknown key 'splt'"):
-        check_command_line(line)
-
-
-def test_a_key_of_any_of_several_files_is_known(configs):
-    files = f"['{configs / 'train.yaml'}', '{configs / 'evaluate.yaml'}']"
-    check_command_line([PROGRAM, "run", "--config_file", files, "--split", "validation", "--max_epochs", "2"])
-    with pytest.raises(ValueError, match=r"train\.yaml, .*evaluate\.yaml: unknown key 'splitt', did you mean 'split'"):
-        check_command_line([PROGRAM, "run", "--config_file", files, "--splitt", "validation"])
-
-
-def test_right_overrides_and_arguments_of_monai_itself_pass(configs):
-    line = [PROGRAM, "run", "initialise", "--config_file", str(configs / "train.yaml"), "--max_epochs", "3"]
-    check_command_line([*line, "--train#trainer#amp", "false", "--meta_file", "m.json", "--tracking=mlflow"])
-
-
-@pytest.mark.parametrize(("tracking", "key"), [("mlflow", "experiment_name"), ("file", "picture_size")])
-def test_the_keys_of_the_tracking_settings_are_known(configs, tracking, key):
-    (configs / "tracking.yaml").write_text("configs: {picture_size: 3}")
-    line = [PROGRAM, "run", "--config_file", str(configs / "train.yaml"), f"--{key}", "4"]
-    check_command_line([*line, "--tracking", str(configs / "tracking.yaml") if tracking == "file" else tracking])
-    with pytest.raises(ValueError, match=f"unknown key '{key}'"):
-        check_command_line(line)
 
 
 @pytest.mark.parametrize(("rank", "written"), [("0", True), ("1", False)])
@@ -142,18 +43,124 @@ def test_only_the_first_process_keeps_the_name(tmp_path, monkeypatch, rank, writ
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == (["run_name.txt"] if written else [])
 
 
-@pytest.mark.parametrize(
-    "program", [["/usr/bin/pytest", "run"], [PROGRAM, "verify_metadata"]], ids=["another program", "another verb"]
-)
-def test_other_commands_are_not_checked(configs, program):
-    check_command_line([*program, "--config_file", str(configs / "train.yaml"), "--max_epoch", "3"])
+@pytest.fixture
+def program(monkeypatch):
+    """This process as the program ``python -m monai.bundle run``, with these arguments."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+
+    def become(*arguments):
+        monkeypatch.setattr(sys, "argv", [PROGRAM, "run", *map(str, arguments)])
+
+    yield become
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
-def test_without_a_configuration_there_is_nothing_to_check():
-    check_command_line([PROGRAM, "run", "--max_epoch", "3"])
+CONFIG = """
+imports:
+- $import medkd
+state: DIR
+resume: false
+amp: $1 > 2
+classes: [a, b]
+run_name: "$medkd.runs.run_name(@state, prefix='n', resume=@resume)"
+initialize:
+- $medkd.runs.begin()
+- $setattr(medkd, 'seen', (@resume, @amp, @classes, @run_name))
+"""
 
 
-def test_the_command_line_of_the_process_is_the_default(configs, monkeypatch):
-    monkeypatch.setattr(sys, "argv", [PROGRAM, "run", "--config_file", str(configs / "train.yaml"), "--oops", "3"])
-    with pytest.raises(ValueError, match="unknown key 'oops'"):
-        check_command_line()
+@pytest.fixture
+def config(tmp_path):
+    (tmp_path / "train.yaml").write_text(CONFIG.replace("DIR", str(tmp_path)))
+    return tmp_path / "train.yaml"
+
+
+def initialized(config, **overrides):
+    import medkd
+
+    ConfigWorkflow(config_file=str(config), logging_file=False, workflow_type=None, **overrides).initialize()
+    return vars(medkd).pop("seen")
+
+
+def test_what_is_evaluated_after_the_beginning_sees_values(config, program):
+    program("--config_file", config, "--resume", "false", "--amp=true", "--classes", "[left one, b]")
+    given = {"resume": "false", "amp": "true", "classes": "[left one, b]"}
+    first = initialized(config, **given)
+    assert first[:3] == (False, True, ["left one", "b"])
+    second = initialized(config, **given)
+    assert second[3] != first[3], "the string 'false' was taken for true"
+    program("--config_file", config, "--resume", "true")
+    assert initialized(config, resume="true")[3] == second[3]
+
+
+def test_a_wrong_command_line_is_refused(config, program):
+    program("--config_file", config, "--resume", "maybe")
+    with pytest.raises(RuntimeError) as caught:
+        initialized(config, resume="maybe")
+    assert str(caught.value.__cause__) == f"{config}: --resume: expected true or false, found 'maybe'"
+
+
+def test_another_program_gives_values_itself(config, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/pytest", "run", "--config_file", str(config), "--oops", "3"])
+    hook, handler = sys.excepthook, signal.getsignal(signal.SIGTERM)
+    assert initialized(config, resume=True)[0] is True
+    begin()  # not even within a configuration
+    assert (sys.excepthook, signal.getsignal(signal.SIGTERM)) == (hook, handler)
+
+
+@pytest.fixture
+def before(tmp_path):
+    """What an earlier training left."""
+    (tmp_path / "epoch=0007.pt").touch()
+    (tmp_path / "model.pt").touch()
+    return tmp_path
+
+
+def start(folder, *, resume=False, fresh=False):
+    start_training([str(folder), str(folder / "teacher")], str(folder / "model.pt"), resume=resume, fresh=fresh)
+
+
+@pytest.mark.parametrize(("kept", "what"), [("epoch=0007.pt", "saves"), ("model.pt", "student")])
+def test_a_training_is_not_started_over_another(before, program, kept, what):
+    program()
+    (before / ({"epoch=0007.pt", "model.pt"} - {kept}).pop()).unlink()
+    with pytest.raises(
+        ValueError, match=rf"{kept}: .* found its {what}; --resume true goes on with it, --fresh true del"
+    ):
+        start(before)
+
+
+def test_saves_of_an_earlier_stage_count(tmp_path, program):
+    program()
+    (tmp_path / "teacher").mkdir()
+    (tmp_path / "teacher" / "epoch=0001.pt").touch()
+    with pytest.raises(ValueError, match=r"epoch=0001\.pt: expected no earlier training"):
+        start(tmp_path)
+    start(tmp_path, resume=True)
+
+
+@pytest.mark.parametrize("asked", ["resume", "fresh"])
+def test_what_is_asked_for_is_done(before, program, asked):
+    program()
+    start(before, **{asked: True})
+    start(before.parent)  # nothing is there
+
+
+def test_a_student_without_saves_is_not_resumed(before, program):
+    program()
+    (before / "epoch=0007.pt").unlink()
+    with pytest.raises(ValueError, match=r"model\.pt: .* found its student"):
+        start(before, resume=True)
+
+
+def test_both_at_once_are_refused(before, program):
+    program()
+    with pytest.raises(ValueError, match="expected --resume true or --fresh true, found both"):
+        start(before, resume=True, fresh=True)
+
+
+def test_a_server_may_train_again_and_again(before, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["monailabel", "start_server"])
+    start(before)

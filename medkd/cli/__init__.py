@@ -5,22 +5,27 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import sys
 import warnings
 from collections.abc import Sequence
 
 from medkd import __version__
-from medkd.cli import bundle, data, demo, deploy, export, infer, label_env, ladder, overlay, score
+from medkd.cli import bundle, data, demo, deploy, export, freeze, infer, label_env, ladder, overlay, score, show
+from medkd.program import report, watch
 
 __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; errors that the user can mend are printed without a traceback.
+    """Run the command; an error is printed as one line, its traceback goes to a file.
+
+    Args:
+        arguments: of the command; those of the process by default, which then is the command and no library.
 
     Returns:
         The exit status: 0, or 1 after such an error.
     """
+    if arguments is None:
+        watch()
     options = _parser().parse_args(arguments)
     # MONAI warns for every reader it makes where NVIDIA's image codec is not installed.
     logging.getLogger("monai.data.nvimgcodec_pydicom_plugin").setLevel(logging.ERROR)
@@ -29,8 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
     try:
         options.run(options)
-    except (ValueError, OSError, RuntimeError) as error:
-        print(f"medkd: error: {error}", file=sys.stderr)
+    except Exception as error:  # noqa: BLE001 - the end of the program
+        report(error)
         return 1
     return 0
 
@@ -39,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="medkd", description="Knowledge distillation for MONAI bundles.")
     parser.add_argument("--version", action="version", version=f"medkd {__version__}")
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
-    for verb in (bundle, data, ladder, score, export, overlay, infer, deploy, label_env, demo):
+    for verb in (bundle, show, data, ladder, score, export, overlay, infer, freeze, deploy, label_env, demo):
         name = verb.__name__.rpartition(".")[2].replace("_", "-")
         verb.add_arguments(
             verbs.add_parser(name, help=verb.HELP, formatter_class=argparse.ArgumentDefaultsHelpFormatter)

@@ -10,6 +10,7 @@ from medkd.datasets.polyp import prepare_polyp
 from medkd.datasets.polyp_phantoms import make_polyp_phantoms
 from medkd.datasets.seeded_cache import SeededCacheDataset
 from medkd.datasets.studies import find_frames, find_studies
+from medkd.datasets.tile_scale import tile_scale
 from medkd.datasets.tiles import prepare_tiles
 from medkd.datasets.two_groups import TwoGroupBatchSampler, TwoGroupLoader
 from medkd.errors import DataError
@@ -31,5 +32,6 @@ __all__ = [
     "prepare_glas",
     "prepare_polyp",
     "prepare_tiles",
+    "tile_scale",
     "write_datalist",
 ]

@@ -2,9 +2,11 @@
 
 from medkd.handlers.best_model import BestModel, FinalModel, ModelLoader
 from medkd.handlers.epoch_seed import EpochSeed
+from medkd.handlers.epoch_stats import EpochStats
 from medkd.handlers.gradient_clipping import GradientClipping
 from medkd.handlers.loss_terms import LossTerms
 from medkd.handlers.overlays import Overlays
+from medkd.handlers.progress import Progress
 from medkd.handlers.role_switch import RoleEvents, RoleSwitch
 from medkd.handlers.segmentation_scores import SegmentationScores
 from medkd.handlers.tile_scores import TileScores
@@ -13,11 +15,13 @@ from medkd.handlers.training_state import TrainingState
 __all__ = [
     "BestModel",
     "EpochSeed",
+    "EpochStats",
     "FinalModel",
     "GradientClipping",
     "LossTerms",
     "ModelLoader",
     "Overlays",
+    "Progress",
     "RoleEvents",
     "RoleSwitch",
     "SegmentationScores",

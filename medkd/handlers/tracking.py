@@ -19,6 +19,7 @@ from medkd.distributed import rank
 from medkd.files import atomic_path
 from medkd.handlers.anonymous import without_cases
 from medkd.handlers.tracking_client import fallback_client
+from medkd.runs import names_before
 
 __all__ = ["TrackingHandler", "flatten"]
 
@@ -84,8 +85,11 @@ class TrackingHandler(MLFlowHandler):
         engine.add_event_handler(Events.EXCEPTION_RAISED, self._fail)
 
     def start(self, engine: Engine) -> None:
-        """Start or join the run of this name; log tags and parameters."""
+        """Start or join the run of this name, which runs again then; log tags and parameters."""
+        joins = self.cur_run is None
         super().start(engine)
+        if joins:
+            self._set_statuses()
         parent = os.environ.get("MEDKD_PARENT_RUN")
         tags = {**self.tags, **_versions(), **({"mlflow.parentRunId": parent} if parent else {})}
         self._log(tags=[RunTag(key, str(value)) for key, value in tags.items()])
@@ -138,10 +142,24 @@ class TrackingHandler(MLFlowHandler):
     def _log(self, **what: Any) -> None:
         self.client.log_batch(self._run_id, **what)
 
+    def _set_statuses(self) -> None:
+        """This run's, after a stop, and those of runs before it in the same folder, which nobody could mark when they ended."""
+        run: Any = self.cur_run
+        if run.info.status != "RUNNING":
+            self.client.update_run(self._run_id, status="RUNNING")
+            self.cur_run = self.client.get_run(self._run_id)
+        before = names_before(str(self.run_name))
+        if before:
+            experiment: Any = self.experiment
+            for other in self.client.search_runs([experiment.experiment_id], "attributes.status = 'RUNNING'"):
+                if other.info.run_name in before:
+                    self.client.set_terminated(other.info.run_id, "KILLED")
+
     def _fail(self, engine: Engine, error: BaseException) -> None:
-        """Mark the run as failed; ignite leaves it to such a handler to raise the error again."""
+        """Mark the run as failed, or as stopped; ignite leaves it to such a handler to raise the error again."""
         if self.cur_run:
-            self.client.set_terminated(self.cur_run.info.run_id, "FAILED")
+            status = "FAILED" if isinstance(error, Exception) else "KILLED"
+            self.client.set_terminated(self.cur_run.info.run_id, status)
         raise error
 
 

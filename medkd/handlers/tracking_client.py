@@ -17,7 +17,7 @@ from mlflow.exceptions import MlflowException
 __all__ = ["FallbackClient", "fallback_client"]
 
 _logger = logging.getLogger(__name__)
-_WRITES = {"log_batch", "log_artifact", "log_inputs", "set_tag", "set_terminated"}
+_WRITES = {"log_batch", "log_artifact", "log_inputs", "set_tag", "set_terminated", "update_run"}
 
 
 class FallbackClient:

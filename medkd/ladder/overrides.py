@@ -10,7 +10,7 @@ import yaml
 from monai.bundle import ConfigParser
 
 from medkd.ladder.plan import Ladder
-from medkd.runs import unknown_keys
+from medkd.bundle.command_line import unknown_keys
 
 __all__ = ["overridden"]
 

@@ -81,6 +81,9 @@ class DistillationTrainTask(BundleTrainTask):  # type: ignore[misc] # the server
         # MONAI appends its tracking handlers to the very list that it is given.
         overrides[self.const.key_train_handlers()] = list(overrides[self.const.key_train_handlers()])
         overrides["model_path"] = str(self._trained)
+        overrides["fresh"] = (
+            True  # of several GPUs it is a program of its own, which asks what to do with the saves before
+        )
         overrides["anonymous_cases"] = strtobool(self.conf.get("anonymous_cases", "true"))
         if overrides.get("tracking") == "mlflow":
             overrides["tracking"] = self._tracking()

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["load_model", "load_weights", "read_weights"]
+__all__ = ["load_model", "load_weights", "read_settings", "read_weights"]
+
+_ADVICE = "train first, or name another"
 
 
-def load_model(path: str | Path, network: nn.Module) -> nn.Module:
+def load_model(path: str | Path, network: nn.Module, *, advice: str = _ADVICE) -> nn.Module:
     """Fill a network from ``{"model": state_dict}``.
 
     Args:
         path: the checkpoint; it is read with ``weights_only=True``.
         network: the network to fill; untouched if anything does not fit.
+        advice: what to do where there is no such file.
 
     Returns:
         The network.
@@ -26,7 +29,7 @@ def load_model(path: str | Path, network: nn.Module) -> nn.Module:
         FileNotFoundError: if there is no such file.
         ValueError: if it is not a checkpoint, has no ``"model"``, or belongs to another architecture.
     """
-    content = _read(path)
+    content = _read(path, advice)
     if not isinstance(content, Mapping) or "model" not in content:
         found = sorted(map(str, content))[:5] if isinstance(content, Mapping) else type(content).__name__
         raise ValueError(f'{path}: expected {{"model": state_dict}}, found the keys {found}')
@@ -36,6 +39,24 @@ def load_model(path: str | Path, network: nn.Module) -> nn.Module:
     return load_weights(weights, network, path)
 
 
+def read_settings(path: str | Path) -> dict[str, Any]:
+    """What a student was trained with: ``"settings"`` beside its weights; empty where the file does not say.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is not a checkpoint, or holds something else than plain data there: no text in it may be an
+            expression or a reference, which a configuration would evaluate.
+    """
+    content = _read(path)
+    settings = content.get("settings", {}) if isinstance(content, Mapping) else {}
+    if not isinstance(settings, Mapping):
+        raise ValueError(f'{path}: expected a mapping under "settings", found {type(settings).__name__}')
+    strange = [text for text in _texts(settings) if text.startswith(("$", "@", "%"))]
+    if strange:
+        raise ValueError(f'{path}: expected plain data under "settings", found {strange[0]!r}')
+    return dict(settings)
+
+
 def read_weights(path: str | Path) -> dict[str, Tensor]:
     """Read a bare state dict, as official releases have them, with ``weights_only=True``.
 
@@ -43,7 +64,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         FileNotFoundError: if there is no such file.
         ValueError: if it is something else.
     """
-    content = _read(path)
+    content = _read(path, "name another")
     if not _is_state_dict(content):
         found = sorted(map(str, content))[:5] if isinstance(content, Mapping) else type(content).__name__
         raise ValueError(f"{path}: expected a state dict of tensors, found {found}")
@@ -73,14 +94,22 @@ def load_weights(weights: Mapping[str, Tensor], network: nn.Module, source: str 
     return network
 
 
-def _read(path: str | Path) -> Any:
+def _read(path: str | Path, advice: str = _ADVICE) -> Any:
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: expected a trained model, found nothing there; train first, or name another")
+        raise FileNotFoundError(f"{path}: expected a trained model, found nothing there; {advice}")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever torch makes of the bytes, they are not a checkpoint
         raise ValueError(f"{path}: expected a PyTorch checkpoint, found another kind of file ({error})") from error
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in nested data, keys too."""
+    if isinstance(value, str):
+        yield value
+    for one in [*value, *value.values()] if isinstance(value, Mapping) else value if isinstance(value, list) else ():
+        yield from _texts(one)
 
 
 def _is_state_dict(content: Any) -> bool:

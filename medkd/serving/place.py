@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import medkd
-from medkd.bundle import read_bundle
+from medkd.bundle import freeze, read_bundle, unfrozen
 from medkd.files import atomic_folder
 from medkd.serving.checks import deployment_problems
 from medkd.serving.versions import decide, next_version, serve, served, served_before
@@ -58,6 +58,9 @@ def deploy(bundle: str | Path, app_dir: str | Path, *, name: str | None = None, 
         name: what the server will call it; the folder's name by default.
         link: lead to the bundle itself and copy nothing.
 
+    What the student was trained with is written into the copy's configurations and metadata; a bundle that is linked to
+    must say it already (``medkd freeze``).
+
     Raises:
         FileNotFoundError: if the folder holds something else than an app.
         ValueError: with all problems of the bundle, or if something else is in its place; the app is unchanged then.
@@ -65,6 +68,10 @@ def deploy(bundle: str | Path, app_dir: str | Path, *, name: str | None = None, 
     source, app = Path(bundle).resolve(), Path(app_dir).resolve()
     name = name or source.name
     problems = deployment_problems(source, name)
+    if link and not problems:
+        problems = [
+            f"{path}: differs from what the student was trained with; `medkd freeze`" for path in unfrozen(source)
+        ]
     if problems:
         raise ValueError("\n".join([f"{source}: cannot be served:", *(f"  - {problem}" for problem in problems)]))
     _make_app(app)
@@ -138,3 +145,4 @@ def _copy(source: Path, version: Path, *, student: Path | None = None) -> None:
             decide(partial, {"promoted": False, "reason": "it was not compared with the one that is served"})
             if (source / "data").is_dir():
                 (partial / "data").symlink_to(os.path.relpath((source / "data").resolve(), version))
+        freeze(partial)  # the server reads files, and knows nothing of settings in weights

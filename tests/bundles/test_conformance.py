@@ -1,5 +1,6 @@
 """What MONAI demands of every bundle, and what medkd promises of its own; one suite for all bundles."""
 
+import ast
 import json
 import re
 import shutil
@@ -162,10 +163,25 @@ def test_missing_dataset_is_refused(case: Case, tmp_path: Path) -> None:
     assert str(tmp_path / "nowhere") in done.stderr
 
 
-def test_two_processes_train_together(case: Case, tmp_path: Path) -> None:
-    command = case.command(["train.yaml", "multi_gpu_train.yaml"], **case.training(tmp_path))
+_SAY_METRICS = "$print('METRICS', {k: float(v) for k, v in @validate#evaluator.state.metrics.items()})"
+
+
+def _metrics(said: str) -> list[dict[str, float]]:
+    return [ast.literal_eval(line.split("METRICS ")[1]) for line in said.splitlines() if "METRICS " in line]
+
+
+def test_two_processes_train_together_and_validate_as_one_does(case: Case, tmp_path: Path) -> None:
+    """The validation images do not divide: each must be counted, and once."""
+    end = {"finalize": [_SAY_METRICS, "$medkd.distributed.stop()"]}
+    (tmp_path / "end.yaml").write_text(json.dumps(end))
+    files = ["train.yaml", "multi_gpu_train.yaml", str(tmp_path / "end.yaml")]
+    command = case.command(files, **case.training(tmp_path, max_epochs=1))
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", *command[1:]]
     done = subprocess.run(torchrun, cwd=case.bundle, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-4000:]
-    assert (tmp_path / "models" / "model.pt").is_file()
-    assert len(list((tmp_path / "checkpoints").glob("epoch=*.pt"))) == 2
+    assert len(list((tmp_path / "checkpoints").glob("epoch=*.pt"))) == 1
+    again = ["$medkd.networks.load_model(@model_path, @network)", "$@validate#evaluator.run()"]
+    (tmp_path / "one.yaml").write_text(json.dumps({**end, "run": again, "finalize": [_SAY_METRICS]}))
+    (alone,) = _metrics(case.train(tmp_path, str(tmp_path / "one.yaml"), max_epochs=1).stdout)
+    assert case.key_metric in alone
+    assert [pytest.approx(alone, abs=1e-6)] * 2 == _metrics(done.stdout)

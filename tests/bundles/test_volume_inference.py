@@ -15,15 +15,8 @@ pytestmark = pytest.mark.parametrize("case", ["confkd"], indirect=True)
 OBLIQUE = np.array([[1.2, -0.5, 0.9, -40.0], [0.6, 1.3, -1.1, 22.0], [-0.1, 0.4, 7.8, 5.0], [0, 0, 0, 1.0]])
 
 
-def _infer(case: Case, trained: Path, study: Path, out: Path, **more: object) -> np.ndarray:
-    case.run(
-        ["inference.yaml"],
-        dataset_dir=study,
-        output_dir=out,
-        model_path=trained / "models" / "model.pt",
-        patch_size=case.settings["patch_size"],
-        **{"network_def#channels": case.settings["network_def#channels"], **more},
-    )
+def _infer(case: Case, trained: Path, study: Path, out: Path) -> np.ndarray:
+    case.run(["inference.yaml"], dataset_dir=study, output_dir=out, model_path=trained / "models" / "model.pt")
     (result,) = out.glob("*_seg.nii.gz")
     return nib.load(result)
 
@@ -33,13 +26,16 @@ def volume() -> np.ndarray:
     return np.random.default_rng(0).normal(size=(45, 38, 3)).astype(np.float32)
 
 
-@pytest.mark.parametrize("pixdim", ["[-1,-1,-1]", "[2.0,2.0,-1]"])
+@pytest.mark.parametrize("pixdim", [[-1, -1, -1], [2.0, 2.0, -1]])
 def test_oblique_volume_of_three_slices_keeps_shape_affine_and_labels(
-    case: Case, trained: Path, tmp_path: Path, volume: np.ndarray, pixdim: str
+    case: Case, trained: Path, tmp_path: Path, volume: np.ndarray, pixdim: list
 ) -> None:
     study = tmp_path / "oblique.nii.gz"
     nib.save(nib.Nifti1Image(volume, OBLIQUE), study)
-    result = _infer(case, trained, study, tmp_path / "out", pixdim=pixdim)
+    content = torch.load(trained / "models" / "model.pt", weights_only=True)
+    (tmp_path / "models").mkdir()
+    torch.save({**content, "settings": {**content["settings"], "pixdim": pixdim}}, tmp_path / "models" / "model.pt")
+    result = _infer(case, tmp_path, study, tmp_path / "out")
     assert result.shape == volume.shape
     np.testing.assert_allclose(result.affine, OBLIQUE, atol=1e-4)
     assert result.get_data_dtype() == np.uint8
@@ -107,7 +103,6 @@ def test_four_dimensional_image_is_refused(case: Case, trained: Path, tmp_path: 
         dataset_dir=tmp_path / "cine.nii.gz",
         output_dir=tmp_path / "out",
         model_path=trained / "models" / "model.pt",
-        **{"network_def#channels": case.settings["network_def#channels"]},
     )
     assert done.returncode
     assert "cine.nii.gz: expected a 3D image of one channel, found 16 × 16 × 3 × 5" in done.stdout + done.stderr

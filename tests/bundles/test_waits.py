@@ -13,7 +13,7 @@ from ..pretend_device import DEVICE, Rehearsal
 from .conftest import Case
 
 # What happens once per epoch or training, and needs data on the CPU: validation and files.
-BETWEEN_STEPS = {"ValidationHandler", "RoleSwitch", "FinalModel", "TrainingState", "ProgressBar"}
+BETWEEN_STEPS = {"ValidationHandler", "RoleSwitch", "FinalModel", "TrainingState", "Progress"}
 STEPS = 4
 
 

@@ -13,7 +13,10 @@ import torch
 from ignite.engine import Engine, Events
 from mlflow import MlflowClient
 
+from medkd.handlers import EpochStats
 from medkd.handlers.tracking import TrackingHandler, flatten
+from medkd.program import Stopped
+from medkd.runs import run_name
 
 # The runs here step a scheduler without training anything.
 pytestmark = pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step")
@@ -177,6 +180,43 @@ def test_a_run_that_breaks_is_marked_and_the_error_goes_on(store):
 
     with pytest.raises(ZeroDivisionError, match="broken step"):
         train(store.handler(), step=step)
+    assert store.run().info.status == "FAILED"
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), Stopped(15)], ids=["notebook", "program"])
+def test_a_run_that_is_stopped_is_killed_and_runs_again_when_it_is_resumed(store, stop):
+    def step(engine, item):
+        raise stop
+
+    with pytest.raises(type(stop)):
+        train(store.handler(), step=step)
+    assert store.run().info.status == "KILLED"
+    seen = []
+    train(store.handler(), step=lambda engine, item: seen.append(store.run().info.status))
+    assert set(seen) == {"RUNNING"}
+    assert store.run().info.status == "FINISHED"
+
+
+def test_runs_that_could_not_say_their_end_are_killed_by_the_next_one_of_their_folder(store, tmp_path):
+    def lost(name):
+        train(store.handler(run_name=name, close_on_complete=False), epochs=1)  # as after SIGKILL: nobody closes it
+
+    first, other = run_name(str(tmp_path / "here"), prefix="a"), run_name(str(tmp_path / "there"), prefix="a")
+    lost(first)
+    lost(other)
+    second = run_name(str(tmp_path / "here"), prefix="a")
+    lost(second)
+    train(store.handler(run_name=run_name(str(tmp_path / "here"), prefix="a", resume=True)), epochs=1)
+    statuses = {run.info.run_name: run.info.status for run in store.runs()}
+    assert statuses == {first: "KILLED", other: "RUNNING", second: "FINISHED"}
+
+
+def test_an_evaluation_that_breaks_is_marked_although_it_logs_its_metrics(store):
+    engine = Engine(lambda engine, item: 1 / 0)
+    EpochStats(name="stats").attach(engine)
+    store.handler().attach(engine)
+    with pytest.raises(ZeroDivisionError):
+        engine.run([0])
     assert store.run().info.status == "FAILED"
 
 

@@ -1,0 +1,86 @@
+"""How a program ends: the cause of an error is its last line, and a stop is one line with the right exit status."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import re
+import signal
+import sys
+import tempfile
+import traceback
+from types import FrameType, TracebackType
+
+__all__ = ["Stopped", "cause", "report", "watch"]
+
+
+class Stopped(SystemExit):
+    """The program was told to stop: SIGINT (ctrl-C) or SIGTERM. Its exit status is 128 and the signal's number."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
+        self.signal = signal.Signals(number).name
+
+    def __str__(self) -> str:
+        return f"stopped by {self.signal}"
+
+
+def watch() -> None:
+    """From now on the program ends in one line: of an error its cause, of SIGINT and SIGTERM that it was stopped.
+
+    To be called by the main thread of a program, not by a library: what a notebook or a server runs raises as ever.
+    """
+    sys.excepthook = _excepthook
+    program = os.getpid()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        for watched in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(watched, signal.SIG_DFL)  # a second one ends it at once
+        if os.getpid() != program:  # a data loader's worker, which has inherited this
+            os.kill(os.getpid(), number)
+            return
+        stopped = Stopped(number)
+        atexit.register(os.write, 2, f"\nmedkd: {stopped}\n".encode())
+        raise stopped
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as for what a shell runs in the background
+            signal.signal(number, stop)
+
+
+def cause(error: BaseException) -> BaseException:
+    """The error that MONAI wrapped in others, which say where it happened but not what."""
+    while error.__cause__ is not None and _raised_by(error).startswith("monai."):
+        error = error.__cause__
+    return error
+
+
+def report(error: BaseException) -> None:
+    """Write the traceback to a file, and say where it is and what happened, the cause in the last line."""
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="medkd-", suffix=".log", delete=False, encoding="utf-8", errors="replace"
+        ) as log:
+            traceback.print_exception(error, file=log)
+        print(f"Details: {log.name}", file=sys.stderr)
+    except OSError:  # the disk may be full
+        traceback.print_exception(error)
+    print(f"medkd: error: {_message(cause(error))}", file=sys.stderr)
+
+
+def _excepthook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    report(error)
+
+
+def _message(error: BaseException) -> str:
+    text = str(error)
+    if "Original Traceback" in text:  # of a data loader's worker, whose errors are text: the cause is the first of them
+        found = re.search(r"^[\w.]*(?:Error|Exception): (.+?)(?=\n\n|\Z)", text, flags=re.MULTILINE | re.DOTALL)
+        return found[1].strip() if found else text
+    return text if isinstance(error, (ValueError, OSError, RuntimeError)) else f"{type(error).__name__}: {text}"
+
+
+def _raised_by(error: BaseException) -> str:
+    """The module that raised it."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return str(frames[-1].f_globals.get("__name__", "")) if frames else ""
