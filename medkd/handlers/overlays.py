@@ -24,12 +24,14 @@ class Overlays:
         keys: for each title the key of a map in the engine's output, in the image's own grid: one-hot ``[K, *spatial]``, or
             the probability ``[1, *spatial]``, whose mask is that at the epoch's metric ``threshold`` (0.5 without one).
         cases: how many cases to show; the same every time.
+        anonymous: title them ``case 1``, ``case 2``, … without the names of their files.
     """
 
-    def __init__(self, output_dir: str, keys: Mapping[str, str], *, cases: int = 3) -> None:
+    def __init__(self, output_dir: str, keys: Mapping[str, str], *, cases: int = 3, anonymous: bool = False) -> None:
         self.output_dir = Path(output_dir)
         self.keys = dict(keys)
         self.cases = cases
+        self.anonymous = anonymous
         self._rows: dict[str, Any] = {}
 
     def attach(self, engine: Engine) -> None:
@@ -50,7 +52,8 @@ class Overlays:
             path = str(source["image"].meta["filename_or_obj"])
             masks = {title: _classes(item[key]) for title, key in self.keys.items() if key in item}
             # The network's input is resampled and normalised; a reader wants to see the image itself.
-            title = f"{len(self._rows) + 1}: {Path(path).name.split('.')[0]}"  # two cases may have one file name
+            number, name = len(self._rows) + 1, Path(path).name.split(".")[0]
+            title = f"case {number}" if self.anonymous else f"{number}: {name}"  # two cases may have one file name
             image, shape = read_image(path, source["image"].meta.get("region")), next(iter(masks.values())).shape
             self._rows[title] = (
                 image if image.shape[-1] == 3 else image.reshape(shape),

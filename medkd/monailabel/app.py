@@ -17,8 +17,10 @@ from monailabel.utils.others.generic import strtobool
 import medkd
 from medkd.bundle import modality, read_metadata
 from medkd.dicom import read_series
+from medkd.monailabel.download import whole_series
 from medkd.monailabel.guard import check_image, guarded
 from medkd.monailabel.known_keys import check_request
+from medkd.monailabel.privacy import hide_studies
 from medkd.monailabel.segments import segment_attributes
 from medkd.monailabel.server import guard_server
 from medkd.monailabel.slides import TileInferTask
@@ -36,27 +38,35 @@ class MyApp(MONAILabelApp):  # type: ignore[misc] # the server is not installed 
     Args:
         app_dir: the app's folder.
         studies: folder of images, or a DICOMweb server.
-        conf: ``models``; ``skip_trainers``; ``preload``; ``promote``, as for ``DistillationTrainTask``.
+        conf: ``models``; ``skip_trainers``; ``preload``; ``origins``, as for ``guard_server``; ``promote`` and
+            ``anonymous_cases``, as for ``DistillationTrainTask``.
     """
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
-        # With studies of a PACS its messages name the patients: "Saving Label … PatientID".
-        logging.getLogger("monailabel.datastore").setLevel(logging.WARNING)
+        # Messages about what is not a study yet, or that name the patients of a PACS: "Saving Label … PatientID".
+        for name in ("datastore", "endpoints.datastore", "endpoints.session"):
+            logging.getLogger(f"monailabel.{name}").setLevel(logging.WARNING)
+        hide_studies(self._names)
         self.places = _places(Path(app_dir) / "model", conf.get("models", ""))
         # Two versions are never mixed: a task keeps to the folder that it began with.
         self.bundles = {name: place.resolve() for name, place in self.places.items()}
         description = "Students distilled by medkd"
         super().__init__(app_dir, studies, conf, name="medkd", description=description, version=medkd.__version__)
 
+    def _names(self) -> list[str]:
+        """Of studies that lie in a folder; those of a PACS are identifiers."""
+        store = getattr(self, "_datastore", None)
+        return store.list_images() if store is not None and Path(self.studies).is_dir() else []
+
     def server_mode(self, mode: bool) -> None:
         """As the stock app, which calls this in the server's own process when all else is there."""
         super().server_mode(mode)
         if mode:
-            guard_server(self.check)
+            guard_server(self.check, self.conf.get("origins", ""))
 
     def init_datastore(self) -> Any:
-        """The stock one, which takes names of studies and no paths."""
-        return guarded(super().init_datastore())
+        """The stock one, which takes names of studies and no paths, and fetches whole series."""
+        return guarded(whole_series(super().init_datastore()))
 
     def init_infers(self) -> dict[str, Any]:
         """One task per bundle; one with ``slides.yaml`` also takes regions of slides."""

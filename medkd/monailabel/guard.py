@@ -41,13 +41,13 @@ def check_image(image: Any, datastore: Any, places: Iterable[Any]) -> None:
     if not Path(image).exists():
         place = str(datastore.get_image_uri(image) or "")
         if not Path(place).is_absolute() or not Path(place).exists():  # a list may be older than the folder
-            raise refused(image, "the name of a study", "nothing of that name")
+            raise refused("image", "the name of a study", "nothing of that name")
         return
     path, uploads = Path(image).resolve(), Path(tempfile.gettempdir()).resolve()
     upload = path.parent == uploads and re.fullmatch(r"tmp\w{8}\..+", path.name)
     folders = [Path(place).resolve() for place in places if place and Path(place).is_dir()]
     if not upload and not any(path.is_relative_to(folder) for folder in folders):
-        raise refused(image, "the name of a study", "a path")
+        raise refused("image", "the name of a study", "a path")
 
 
 def _checked(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -57,12 +57,12 @@ def _checked(method: Callable[..., Any]) -> Callable[..., Any]:
     def checked(*args: Any, **kwargs: Any) -> Any:
         for parameter, value in signature.bind(*args, **kwargs).arguments.items():
             if parameter in _NAMES and isinstance(value, str):
-                _check_name(value)
+                _check_name(parameter, value)
         return method(*args, **kwargs)
 
     return checked
 
 
-def _check_name(value: str) -> None:
+def _check_name(key: str, value: str) -> None:
     if re.search(r"[/\\]|^\.", value):
-        raise refused(value, "a name", "a path")
+        raise refused(key, "a name", "a path")

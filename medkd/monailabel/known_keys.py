@@ -6,140 +6,110 @@ MONAI Label writes fields of requests into a bundle's configuration, and there a
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from monailabel.utils.others.generic import device_list
 
+from medkd.monailabel.kinds import (
+    MAPPING,
+    PAIR,
+    SWITCH,
+    WORDS,
+    Kind,
+    is_numbers,
+    like,
+    or_none,
+    or_several,
+    text,
+    whole,
+)
 from medkd.monailabel.refusal import refused
 
 __all__ = ["check_request"]
 
 
-@dataclass(frozen=True)
-class _Kind:
-    """Of a value: what it should be, in words, and whether it is."""
-
-    expected: str
-    fits: Callable[[Any], bool]
-
-
-def _text(pattern: str, expected: str) -> _Kind:
-    found = re.compile(pattern)
-    return _Kind(expected, lambda value: isinstance(value, str) and bool(found.fullmatch(value)))
-
-
-def _whole(low: int, high: int) -> _Kind:
-    fits = lambda value: isinstance(value, int) and not isinstance(value, bool) and low <= value <= high  # noqa: E731
-    return _Kind(f"a whole number from {low} to {high}", fits)
-
-
-def _numbers(value: Any, count: int | None = None) -> bool:
-    """Whether it is a sequence of so many numbers."""
-    whole = isinstance(value, (list, tuple)) and (count is None or len(value) == count)
-    return whole and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in value)
-
-
-def _or_none(kind: _Kind) -> _Kind:
-    return _Kind(f"{kind.expected}, or nothing", lambda value: value is None or kind.fits(value))
-
-
-def _or_several(kind: _Kind) -> _Kind:
-    """Viewers send back a whole list of options; the server takes the first."""
-    several: Callable[[Any], bool] = lambda value: isinstance(value, list) and all(map(kind.fits, value))  # noqa: E731
-    return _Kind(f"{kind.expected}, or a list of it", lambda value: kind.fits(value) or several(value))
-
-
-def _tiles(value: Any) -> bool:
+def _is_tiles(value: Any) -> bool:
     places = value if isinstance(value, list) else [None]
-    return all(isinstance(t, dict) and all(_numbers(t.get(k), 2) for k in ("location", "size")) for t in places)
+    return all(isinstance(t, dict) and all(is_numbers(t.get(k), 2) for k in ("location", "size")) for t in places)
 
 
-def _points(value: Any) -> bool:
-    return isinstance(value, list) and all(map(_numbers, value))
-
-
-_SWITCH = _Kind("true or false", lambda value: isinstance(value, bool))
-_NAME = _text(r"[^/\\.][^/\\]*", "a name")
-_WORDS = _text(r".{0,1000}", "a text")
-_PAIR = _Kind("two numbers", lambda value: _numbers(value, 2))
-_POINTS = _Kind("a list of points", _points)
-_MAPPING = _Kind("a mapping", lambda value: isinstance(value, Mapping))
-_DEVICE = _Kind(
+_NAME = text(r"[^/\\.][^/\\]*", "a name")
+_POINTS = Kind("a list of points", lambda value: isinstance(value, list) and all(map(is_numbers, value)))
+_DEVICE = Kind(
     "cpu, cuda, cuda:N or the name of a device",
     lambda value: isinstance(value, str) and bool(re.fullmatch(r"cpu|cuda(:\d+)?", value) or value in device_list()),
 )
 _COMMON = {
     "model": _NAME,
-    "client_id": _or_none(_WORDS),
-    "device": _or_several(_DEVICE),
-    "gpus": _or_none(_text(r"all|\d+(,\d+)*", "all, or numbers of devices with commas")),
-    "multi_gpu": _SWITCH,
-    "model_filename": _or_several(_NAME),
+    "client_id": or_none(WORDS),
+    "device": or_several(_DEVICE),
+    "gpus": or_none(text(r"all|\d+(,\d+)*", "all, or numbers of devices with commas")),
+    "multi_gpu": SWITCH,
+    "model_filename": or_several(_NAME),
 }
 _SAMPLING = {
-    "label_tag": _or_none(_NAME),
-    "labels": _or_none(_Kind("names of labels", lambda value: isinstance(value, (list, Mapping)))),
+    "label_tag": or_none(_NAME),
+    "labels": or_none(Kind("names of labels", lambda value: isinstance(value, (list, Mapping)))),
 }
-_KEYS: dict[str, dict[str, _Kind]] = {
+_KEYS: dict[str, dict[str, Kind]] = {
     "train": _COMMON
     | {
-        "max_epochs": _whole(1, 100_000),
-        "val_split": _Kind(
+        "max_epochs": whole(1, 100_000),
+        "val_split": Kind(
             "-1, or a number from 0 up to 1",
-            lambda value: _numbers([value]) and (value == -1 or 0 <= value < 1),
+            lambda value: is_numbers([value]) and (value == -1 or 0 <= value < 1),
         ),
-        "pretrained": _SWITCH,
-        "force_multi_gpu": _SWITCH,
+        "pretrained": SWITCH,
+        "force_multi_gpu": SWITCH,
     },
     "infer": _COMMON
     | _SAMPLING
     | {
-        "image": _Kind("the name of a study", lambda value: True),  # paths and names: see check_image
-        "images": _or_several(_text(r"[^/\\.][^/\\]*", "all, labeled, unlabeled, or names of studies")),
-        "session": _MAPPING,
-        "label": _WORDS,  # the label that a viewer has chosen, or the file that the server made of an upload
-        "description": _WORDS,
-        "id": _whole(0, 2**31),
-        "_id": _whole(0, 2**31),
-        "_image_id": _WORDS,
-        "save_label": _SWITCH,
-        "label_info": _or_none(
-            _Kind("a list of mappings", lambda value: isinstance(value, list) and all(map(_MAPPING.fits, value)))
+        "image": Kind("the name of a study", lambda value: True),  # paths and names: see check_image
+        "images": or_several(text(r"[^/\\.][^/\\]*", "all, labeled, unlabeled, or names of studies")),
+        "session": MAPPING,
+        "label": WORDS,  # the label that a viewer has chosen, or the file that the server made of an upload
+        "description": WORDS,
+        "id": whole(0, 2**31),
+        "_id": whole(0, 2**31),
+        "_image_id": WORDS,
+        "save_label": SWITCH,
+        "label_info": or_none(
+            Kind("a list of mappings", lambda value: isinstance(value, list) and all(map(MAPPING.fits, value)))
         ),
-        "result_extension": _or_none(_text(r"\.[A-Za-z0-9.]{1,12}", "a file's extension")),
-        "result_dtype": _or_none(_text(r"u?int(8|16|32|64)|float(16|32|64)", "a type of numbers such as uint8")),
-        "result_compress": _SWITCH,
-        "result_write_to_file": _SWITCH,
-        "restore_label_idx": _SWITCH,
-        "largest_cc": _SWITCH,
-        "logging": _text(r"(?i)debug|info|warning|error|critical", "a level such as INFO"),
-        "timeout": _whole(1, 86_400),
-        "max_workers": _whole(0, 1024),
-        "max_batch_size": _whole(0, 2**31),
-        "level": _or_none(_whole(0, 32)),
-        "location": _or_none(_PAIR),
-        "size": _or_none(_PAIR),
-        "tile_size": _or_none(_PAIR),
-        "min_poly_area": _or_none(_whole(0, 2**31)),
-        "output": _or_none(_text(r"asap|dsa|json", "asap, dsa or json")),
-        "wsi_tiles": _Kind("a list of locations and sizes", _tiles),
-        "annotations": _Kind("what the server has drawn before", lambda value: True),
+        "result_extension": or_none(text(r"\.[A-Za-z0-9.]{1,12}", "a file's extension")),
+        "result_dtype": or_none(text(r"u?int(8|16|32|64)|float(16|32|64)", "a type of numbers such as uint8")),
+        "result_compress": SWITCH,
+        "result_write_to_file": SWITCH,
+        "restore_label_idx": SWITCH,
+        "largest_cc": SWITCH,
+        "logging": text(r"(?i)debug|info|warning|error|critical", "a level such as INFO"),
+        "timeout": whole(1, 86_400),
+        "max_workers": whole(0, 1024),
+        "max_batch_size": whole(0, 2**31),
+        "level": or_none(whole(0, 32)),
+        "location": or_none(PAIR),
+        "size": or_none(PAIR),
+        "tile_size": or_none(PAIR),
+        "min_poly_area": or_none(whole(0, 2**31)),
+        "output": or_none(text(r"asap|dsa|json", "asap, dsa or json")),
+        "wsi_tiles": Kind("a list of locations and sizes", _is_tiles),
+        "annotations": Kind("what the server has drawn before", lambda value: True),
         "foreground": _POINTS,
         "background": _POINTS,
-        "ignore_small_patches": _SWITCH,
-        "ignore_non_click_patches": _SWITCH,
+        "ignore_small_patches": SWITCH,
+        "ignore_non_click_patches": SWITCH,
     },
     "scoring": {key: _COMMON[key] for key in ("client_id", "device", "gpus")} | {"method": _NAME},
     "activelearning": _SAMPLING
     | {
         "strategy": _NAME,
         "model": _NAME,
-        "client_id": _or_none(_WORDS),
-        "image": _or_none(_WORDS),
-        "patch_size": _PAIR,
-        "image_size": _PAIR,
+        "client_id": or_none(WORDS),
+        "image": or_none(WORDS),
+        "patch_size": PAIR,
+        "image_size": PAIR,
     },
 }
 _KEYS["batch_infer"] = _KEYS["infer"]
@@ -165,7 +135,7 @@ def check_request(
         if key in tasks and isinstance(value, Mapping):
             check_request(method, value, offered=offered)
             continue
-        kind = _KEYS[method].get(key) or (_like(offered[key]) if key in offered else None)
+        kind = _KEYS[method].get(key) or (like(offered[key]) if key in offered else None)
         if kind is None:
             raise refused(str(key), f"one of {', '.join(sorted({*_KEYS[method], *offered}))}", "an unknown key")
         if not kind.fits(value):
@@ -183,17 +153,6 @@ def _check_plain(key: str, value: Any) -> None:
     elif isinstance(value, (list, tuple)):
         for one in value:
             _check_plain(key, one)
-    for text in (key, value):
-        if isinstance(text, str) and text.lstrip().startswith(("$", "@", "%")):
-            raise refused(key, "no text that begins with $, @ or %", text)
-
-
-def _like(default: Any) -> _Kind:
-    """As an option that the bundle offers."""
-    if isinstance(default, list):
-        return _Kind(f"one of {default}", lambda value: value in default or value == default)
-    if isinstance(default, bool):
-        return _SWITCH
-    if isinstance(default, (int, float)):
-        return _Kind("a number", lambda value: _numbers([value]))
-    return _WORDS
+    for one in (key, value):
+        if isinstance(one, str) and one.lstrip().startswith(("$", "@", "%")):
+            raise refused(key, "no text that begins with $, @ or %", one)

@@ -14,15 +14,15 @@ _LONGEST = 200
 
 
 def refused(what: str, expected: str, found: Any, *, status: int = 400) -> HTTPException:
-    """The error to raise: the client reads it, and so does the log.
+    """The error to raise; the client reads what was found, and the log, where it may name a patient, does not.
 
     Args:
-        what: the key, or the value, that is refused.
+        what: the key that is refused.
         expected: in words.
         found: in words, or the value.
         status: of HTTP.
     """
     said = found if isinstance(found, str) else repr(found)
-    message = f"{what[:_LONGEST]}: expected {expected}, found {said[:_LONGEST]}"
-    _logger.warning("Refused: %s", message)
-    return HTTPException(status_code=status, detail=message)
+    problem = f"{what[:_LONGEST]}: expected {expected}"
+    _logger.warning("Refused: %s", problem)
+    return HTTPException(status_code=status, detail=f"{problem}, found {said[:_LONGEST]}")

@@ -9,7 +9,6 @@ from urllib.parse import unquote, urlsplit
 
 from fastapi.middleware import Middleware
 from fastapi.middleware.cors import CORSMiddleware
-from monailabel.config import settings
 from monailabel.utils.async_tasks.task import AsyncTask
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
@@ -19,15 +18,17 @@ __all__ = ["SameSite", "guard_server"]
 _LOOPBACK = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
 
 
-def guard_server(check: Any) -> None:
+def guard_server(check: Any, origins: str) -> None:
     """Guard the server in whose process this runs; MONAI Label has no other place for it.
 
     Args:
         check: refuses what a request may not say; called with the name of a task and the request.
+        origins: known ones with commas. (With its own setting for them, MONAI_LABEL_CORS_ORIGINS, MONAI Label 0.8.5 does not
+            start.)
     """
     from monailabel.app import app  # which exists in a server alone
 
-    allowed = [str(origin).rstrip("/") for origin in settings.MONAI_LABEL_CORS_ORIGINS]
+    allowed = [origin.strip().rstrip("/") for origin in origins.split(",") if origin.strip()]
     cors = Middleware(
         CORSMiddleware,
         allow_origins=allowed,
@@ -76,9 +77,9 @@ class SameSite:
         headers = Headers(scope=scope)
         host, origin = headers.get("host", ""), headers.get("origin")
         if not self._known(_hostname(f"//{host}")):
-            return 403, f"Host: expected an address, localhost or a host of MONAI_LABEL_CORS_ORIGINS, found {host}"
+            return 403, f"Host: expected an address, localhost or a host of --conf origins, found {host}"
         if origin is not None and not self._same_site(origin, host):
-            return 403, f"Origin: expected this server or one of MONAI_LABEL_CORS_ORIGINS, found {origin}"
+            return 403, f"Origin: expected this server or one of --conf origins, found {origin}"
         if ".." in unquote(unquote(scope["path"])).split("/"):  # the proxy of a PACS would leave its part of it
             return 400, f"{scope['path']}: expected a path without .., found one"
         if scope.get("method") in {"PUT", "DELETE"} and "/model/" in scope["path"]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from monailabel.tasks.train.bundle import BundleTrainTask
+from monailabel.utils.others.generic import strtobool
 
 from medkd.monailabel.promotion import POLICIES, compare
 from medkd.serving import keep_student
@@ -27,7 +28,8 @@ class DistillationTrainTask(BundleTrainTask):  # type: ignore[misc] # the server
 
     Args:
         place: ``APP/model/NAME``, which leads to the version that is served.
-        conf: of the server; ``promote`` says which student is served after a training (``medkd.monailabel.promotion``).
+        conf: of the server; ``promote`` says which student is served after a training (``medkd.monailabel.promotion``), and
+            ``anonymous_cases false`` gives MLflow the paths of images.
 
     Raises:
         ValueError: for another ``promote``.
@@ -79,6 +81,10 @@ class DistillationTrainTask(BundleTrainTask):  # type: ignore[misc] # the server
         # MONAI appends its tracking handlers to the very list that it is given.
         overrides[self.const.key_train_handlers()] = list(overrides[self.const.key_train_handlers()])
         overrides["model_path"] = str(self._trained)
+        overrides["fresh"] = (
+            True  # of several GPUs it is a program of its own, which asks what to do with the saves before
+        )
+        overrides["anonymous_cases"] = strtobool(self.conf.get("anonymous_cases", "true"))
         if overrides.get("tracking") == "mlflow":
             overrides["tracking"] = self._tracking()
         compared = (self.const.key_device(), self.const.key_validate_dataset_data())

@@ -1,5 +1,7 @@
 """Pictures of the same few cases after every evaluation."""
 
+from pathlib import Path
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -27,11 +29,11 @@ def pairs(tmp_path):
     return made
 
 
-def run(pairs, folder, *, epochs=1, rank=0, cases=2, keys=None):
+def run(pairs, folder, *, epochs=1, rank=0, cases=2, keys=None, **more):
     engine = Engine(lambda engine, batch: [output for source, output in pairs if source is batch[0]])
     engine.state.rank = rank
     keys = keys or {"label": "label", "student": "pred", "teacher": "teacher"}
-    Overlays(str(folder), keys, cases=cases).attach(engine)
+    Overlays(str(folder), keys, cases=cases, **more).attach(engine)
     engine.run([[source] for source, _ in pairs], max_epochs=epochs)
 
 
@@ -91,3 +93,18 @@ def test_empty_axes_of_a_file_do_not_matter(pairs, tmp_path):
     run(pairs[:1], tmp_path / "with an empty axis")
     first, second = (imread(tmp_path / name / "epoch_0001.png") for name in ("as it is", "with an empty axis"))
     assert np.array_equal(first, second)
+
+
+def test_titles_without_the_names_of_files(pairs, tmp_path):
+    run(pairs, tmp_path / "names")
+    run(pairs, tmp_path / "numbers", anonymous=True)
+    for source, _ in pairs:
+        path = Path(source["image"].meta["filename_or_obj"])
+        source["image"].meta["filename_or_obj"] = str(path.rename(path.with_name(f"Doe^Jane_{path.name}")))
+    run(pairs, tmp_path / "other names")
+    run(pairs, tmp_path / "other names, numbers", anonymous=True)
+    names, numbers, other, same = (
+        (tmp_path / f / "epoch_0001.png").read_bytes()
+        for f in ("names", "numbers", "other names", "other names, numbers")
+    )
+    assert (names != other, numbers == same, numbers != names) == (True, True, True)

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import torch
 
 from medkd.cli import main
 from medkd.serving import deploy, keep_student, rollback
@@ -49,15 +50,23 @@ def test_versions_follow_each_other_and_can_be_taken_back(volume_bundle, app):
     assert deploy(volume_bundle, app, name="heart").version.name == "0003"
 
 
+def retrained(bundle, folder):
+    """The file of another student of the bundle."""
+    content = torch.load(bundle / "models" / "model.pt", weights_only=True)
+    content["model"] = {key: value * 2 for key, value in content["model"].items()}
+    torch.save(content, folder / "trained.pt")
+    return folder / "trained.pt"
+
+
 def test_a_retrained_student_is_a_version_that_waits(volume_bundle, app, tmp_path):
     place = deploy(volume_bundle, app, name="heart").path
     (place / "data").mkdir()
     (place / "data" / "datalist.json").write_text("[]")
     assert last_decision(place) == {}
-    (tmp_path / "trained.pt").write_bytes(b"retrained")
-    version = keep_student(place, tmp_path / "trained.pt")
+    student = retrained(volume_bundle, tmp_path)
+    version = keep_student(place, student)
     assert (served(place).name, version.name) == ("0001", "0002")
-    assert (version / "models" / "model.pt").read_bytes() == b"retrained"
+    assert (version / "models" / "model.pt").read_bytes() == student.read_bytes()
     assert (version / "configs" / "train.yaml").read_bytes() == (place / "configs" / "train.yaml").read_bytes()
     assert last_decision(place)["promoted"] is False
     app.rename(tmp_path / "moved")
@@ -67,8 +76,7 @@ def test_a_retrained_student_is_a_version_that_waits(volume_bundle, app, tmp_pat
 def test_what_was_never_served_does_not_come_back(volume_bundle, app, tmp_path):
     place = deploy(volume_bundle, app, name="heart").path
     for promoted in (False, True):
-        (tmp_path / "trained.pt").write_bytes(str(promoted).encode())
-        version = keep_student(place, tmp_path / "trained.pt")
+        version = keep_student(place, retrained(volume_bundle, tmp_path))
         decide(version, {"promoted": promoted})
     serve(place, version)
     assert last_decision(place) == {"version": "0003", "promoted": True}
@@ -78,9 +86,9 @@ def test_what_was_never_served_does_not_come_back(volume_bundle, app, tmp_path):
 def test_a_linked_bundle_is_not_written_to(volume_bundle, app, tmp_path):
     place = deploy(volume_bundle, app, name="heart", link=True).path
     before = (volume_bundle / "models" / "model.pt").read_bytes()
-    (tmp_path / "trained.pt").write_bytes(b"retrained")
-    serve(place, keep_student(place, tmp_path / "trained.pt"))
-    assert (place / "models" / "model.pt").read_bytes() == b"retrained"
+    student = retrained(volume_bundle, tmp_path)
+    serve(place, keep_student(place, student))
+    assert (place / "models" / "model.pt").read_bytes() == student.read_bytes()
     assert (volume_bundle / "models" / "model.pt").read_bytes() == before
 
 

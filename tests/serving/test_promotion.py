@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import requests
 
 from medkd.cli import main
 from medkd.datasets import make_cardiac_phantoms
@@ -14,6 +15,7 @@ from .conftest import edit, small_copy
 from .monai_label import Server
 from .test_server import pixels
 
+PROXY = "label.hospital.example"
 HEART = "confkd_cardiac_mri_segmentation"
 
 
@@ -88,8 +90,16 @@ def test_always_means_without_validation_data_too(server):
     place = server.app / "model" / "folder"
     shutil.copytree(server.app / "model" / HEART, place)
     server.stop()
-    server.start("--conf", "promote", "always")
+    server.start("--conf", "promote", "always", "--conf", "origins", f"https://{PROXY}/,https://other.example")
     decision, served = trained(server, val_split=0)
     assert (decision["promoted"], decision["version"] == served) == (True, True)
     assert server.train("folder").status_code == 500  # has no versions
     server.wait_for("folder: expected a deployed bundle, found none")
+
+
+def test_the_names_that_a_proxy_has_are_a_setting(server):
+    """Of the server that the test before has started."""
+    for host, origin, status in ((PROXY, f"https://{PROXY}", 200), (PROXY, f"http://{PROXY}.evil", 403)):
+        answer = requests.get(f"{server.url}/info/", headers={"Host": host, "Origin": origin}, timeout=60)
+        allowed = answer.headers.get("Access-Control-Allow-Origin")
+        assert (answer.status_code, allowed) == (status, origin if status == 200 else None)

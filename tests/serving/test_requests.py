@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import pytest
 import requests
@@ -14,24 +13,29 @@ from .conftest import small_copy
 from .monai_label import Server
 
 HEART = "confkd_cardiac_mri_segmentation"
+# As files come from a clinic: a name, a number, a date of birth, the identifiers of a study and of its series.
+PATIENT = ["Doe^Jane", "PID0815", "19551231", "1.2.826.0.1.3680043.8.498.17", "1.2.826.0.1.3680043.8.498.18.1"]
+NAMES = [f"{PATIENT[0]}_{PATIENT[1]}", f"{PATIENT[0]} {PATIENT[2]}", *PATIENT[3:]]
 
 
 @pytest.fixture(scope="module")
 def server(label_env, tmp_path_factory):
     folder = tmp_path_factory.mktemp("requests")
     make_cardiac_phantoms(folder / "heart", strong=2, weak=0, validation=1, test=1, size=64, slices=3)
-    shutil.copytree(folder / "heart" / "images", folder / "studies")
+    (folder / "studies").mkdir()
+    for number, image in enumerate(sorted((folder / "heart" / "images").iterdir())):
+        shutil.copy(image, folder / "studies" / f"{NAMES[number]}.nii.gz")
     deploy(small_copy(HEART, folder / "bundles"), folder / "app")
     made = Server(label_env, folder / "app", folder / "studies", folder).start()
-    for label in sorted((folder / "heart" / "labels").iterdir()):
-        made.put_label(label.name.removesuffix(".nii.gz"), label)
+    for number, label in enumerate(sorted((folder / "heart" / "labels").iterdir())):
+        made.put_label(NAMES[number], label)
     yield made
     made.stop()
 
 
 @pytest.fixture
 def study(server):
-    return min(Path(server.studies).glob("phantom*.nii.gz")).name.removesuffix(".nii.gz")
+    return NAMES[0]
 
 
 def train(server, **params):
@@ -55,13 +59,12 @@ def everyone(path, inner):
 
 
 def infer(server, **params):
-    study = min(Path(server.studies).glob("phantom*.nii.gz")).name.removesuffix(".nii.gz")
-    return server.infer(HEART, study, **{"device": "cpu", **params})
+    return server.infer(HEART, NAMES[0], **{"device": "cpu", **params})
 
 
 def region(server, value):
     wsi = {"location": [0, 0], "size": [64, 64], "params": {"device": "cpu", "result_dtype": value}}
-    where = f"{server.url}/infer/wsi_v2/{HEART}?image=phantom001&output=asap"
+    where = f"{server.url}/infer/wsi_v2/{HEART}?image={NAMES[0]}&output=asap"
     return requests.post(where, data={"wsi": json.dumps(wsi)}, timeout=300)
 
 
@@ -210,3 +213,16 @@ def test_the_proxy_does_not_leave_the_pacs_s_part(server):
         request = requests.Request("GET", server.url).prepare()
         request.url = server.url + path
         assert requests.Session().send(request, timeout=60).status_code == 400
+
+
+def test_neither_mlflow_nor_the_log_learns_whose_heart_it_is(server, study):
+    """After all requests above, and a training in the background, whose output the server logs."""
+    server.train(HEART, wait=False)
+    server.wait_for_training()
+    stores = [path for path in server.log.parent.rglob("*") if path.is_file() and "mlruns" in str(path)]
+    assert {path.suffix for path in stores} == {".db", ".json", ".png"}
+    logs = [server.log, server.app / "logs" / "app.log"]
+    for path in [*stores, *logs]:
+        content = path.read_bytes()
+        assert [value for value in PATIENT if value.encode() in content] == [], path
+    assert "study-" in server.log.read_text()  # but who reads the log can tell one from another
