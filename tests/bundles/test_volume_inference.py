@@ -8,6 +8,11 @@ import pytest
 import SimpleITK as sitk
 import torch
 
+from medkd.infer import infer_study
+
+from ..dicom.conftest import datasets, write
+from ..dicom.conftest import volume as slices_of_a_series
+from ..dicom.test_series import FAULTS
 from .conftest import Case
 
 pytestmark = pytest.mark.parametrize("case", ["confkd"], indirect=True)
@@ -106,3 +111,20 @@ def test_four_dimensional_image_is_refused(case: Case, trained: Path, tmp_path: 
     )
     assert done.returncode
     assert "cine.nii.gz: expected a 3D image of one channel, found 16 × 16 × 3 × 5" in done.stdout + done.stderr
+
+
+@FAULTS
+def test_a_series_that_is_no_volume_is_refused_by_the_bundle_as_by_medkd_infer(
+    case: Case, trained: Path, tmp_path: Path, break_it, message: str
+) -> None:
+    slices = datasets(slices_of_a_series())
+    break_it(slices)
+    write(tmp_path / "study", slices)
+    with pytest.raises(ValueError, match=message) as refused:
+        infer_study(case.bundle, tmp_path / "study", tmp_path / "seg.dcm")
+    model = trained / "models" / "model.pt"
+    files = {"dataset_dir": tmp_path / "study", "output_dir": tmp_path / "out", "model_path": model}
+    done = case.run(["inference.yaml"], check=False, **files)
+    assert done.returncode
+    assert str(refused.value) in done.stdout + done.stderr
+    assert not list(tmp_path.rglob("*_seg*"))
