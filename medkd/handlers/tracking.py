@@ -38,6 +38,7 @@ class TrackingHandler(MLFlowHandler):
         picture_dir: a folder whose PNG files are logged after every epoch: each once, and none that is older than the
             run, whose pictures an earlier one left there.
         offline_dir: where a run goes on whose MLflow server cannot be reached (``fallback_client``); none: that is an error.
+        learning_rate: the name that the learning rate is logged by; stages of one run, which count epochs alike, need two.
         kwargs: the arguments of ``monai.handlers.MLFlowHandler``. The run's name must be unique, or the run would be
             merged with an unfinished one of the same name.
     """
@@ -50,8 +51,10 @@ class TrackingHandler(MLFlowHandler):
         tags: Mapping[str, Any] | None = None,
         picture_dir: str | None = None,
         offline_dir: str | None = None,
+        learning_rate: str = "learning_rate",
         **kwargs: Any,
     ) -> None:
+        self.learning_rate = learning_rate
         ours = {"config_file": config_file, "tags": tags, "picture_dir": picture_dir, "offline_dir": offline_dir}
         given = {name: value for name, value in ours.items() if value is not None}
         settings = {"iteration_log": False, **(run or {}), **given, **kwargs}
@@ -107,7 +110,7 @@ class TrackingHandler(MLFlowHandler):
         """The rate the epoch is trained with: at its end a scheduler has already set the next."""
         optimizer = getattr(engine, "optimizer", None)
         if optimizer is not None:
-            self._log_metrics({"learning_rate": optimizer.param_groups[0]["lr"]}, step=engine.state.epoch)
+            self._log_metrics({self.learning_rate: optimizer.param_groups[0]["lr"]}, step=engine.state.epoch)
 
     def _log_new_params(self, config: Mapping[str, Any]) -> None:
         """Log what the run does not have yet: a resumed run keeps the parameters it started with."""

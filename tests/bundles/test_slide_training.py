@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import mlflow
 import pandas as pd
 import pytest
 import torch
@@ -31,6 +32,9 @@ def data(tmp_path_factory):
     return folder / "data"
 
 
+TRACKING = BUNDLE / "configs" / "tracking.yaml"
+
+
 def run(configs, data, root, **settings):
     settings = {"bundle_root": root, "dataset_dir": data, "image_size": [32, 32], "num_workers": 0, **settings}
     run_bundle([BUNDLE / "configs" / name for name in configs], **settings)
@@ -38,7 +42,7 @@ def run(configs, data, root, **settings):
 
 def test_a_student_is_trained_and_scored_on_places_in_slides(data, tmp_path):
     quick = {"teacher_epochs": 1, "max_epochs": 2, "epoch_length": 2, "batch_size": 4, "val_interval": 1}
-    run(["train.yaml"], data, tmp_path, switch_epochs=[1], progress="false", **quick)
+    run(["train.yaml"], data, tmp_path, switch_epochs=[1], progress="false", tracking=TRACKING, **quick)
     assert torch.load(tmp_path / "models" / "model.pt", weights_only=True)["model"]
     run(["train.yaml", "evaluate.yaml"], data, tmp_path)
     cases = pd.read_csv(tmp_path / "eval" / "cases.csv")
@@ -49,3 +53,7 @@ def test_a_student_is_trained_and_scored_on_places_in_slides(data, tmp_path):
     assert student.loc[student["positive"] == 0, "background_f1"].notna().all()
     assert pd.read_csv(tmp_path / "eval" / "regions.csv")["pxap"].between(0, 1).all()
     assert sorted(path.name for path in data.iterdir()) == ["datalist.json"]
+    store = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'eval' / 'mlruns.db'}")
+    (tracked,) = store.search_runs([e.experiment_id for e in store.search_experiments()])
+    for name, steps in (("teacher_learning_rate", [1]), ("learning_rate", [1, 2])):  # both stages are one run
+        assert [metric.step for metric in store.get_metric_history(tracked.info.run_id, name)] == steps
