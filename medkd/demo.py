@@ -50,7 +50,6 @@ METHODS: dict[str, dict[str, Any]] = {
             "teacher_epochs": 4,
             "max_epochs": 6,
             "val_interval": 2,
-            "switch_epochs": [4],
             "epoch_length": 20,
             "batch_size": 8,
             "image_size": [96, 96],

@@ -19,6 +19,7 @@ _RUN_ARGUMENTS = {
 }  # fmt: skip
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _NONE = {"null", "none", "~"}
+_AUTO = "auto"  # in place of what is found unless it is given, of any type
 _ABSENT = "$"  # an argument that the configuration leaves at its default: of any type, as an expression is
 
 
@@ -86,7 +87,7 @@ def typed(value: Any, default: Any) -> Any:
         return _number(value, default)
     if isinstance(default, (list, dict)):
         return _container(value, default)
-    if isinstance(default, str) and not _is_expression(default):
+    if isinstance(default, str) and default != _AUTO and not _is_expression(default):
         return str(value) if isinstance(value, (int, float)) else value  # a folder may be called 2024
     word = value.lower() if isinstance(value, str) else ""
     return None if word in _NONE else _WORDS.get(word, value)

@@ -20,8 +20,14 @@ __all__ = ["adopt", "adopt_student", "student_settings"]
 
 _logger = logging.getLogger(__name__)
 
-# The point at which a student operates is chosen in training, and may be chosen anew; everything else must be the same.
-_CHOICES = ("threshold", "smoothing")
+# What may be chosen anew: the point at which a student operates, and the scale at which it sees a slide of another scanner.
+# Everything else must be as in training.
+_CHOICES = {
+    "threshold": ["threshold"],
+    "smoothing": ["smoothing"],
+    "downsample": (_SCALE := ["downsample", "mpp"]),
+    "mpp": _SCALE,
+}
 _NETWORKS = ("medkd.networks.", "monai.networks.")
 
 
@@ -81,7 +87,7 @@ def adopt(parser: ConfigParser, model: str | Path, *, given: Collection[str] = (
     problems = [*_contradictions(parser, settings, wanted, model), *_strangers(parser, settings, model)]
     if problems:
         raise ValueError("; ".join(problems))
-    asked = {place for place in given if place in _CHOICES}
+    asked = {key for place in given for key in _CHOICES.get(place, [])}
     taken = {key: value for key, value in settings.items() if key in parser and key not in asked}
     for key, value in taken.items():
         if resolved(parser, key) != value:

@@ -79,8 +79,12 @@ class FinalModel:
 
 def _save(path: Path, network: nn.Module, settings: Mapping[str, Any]) -> None:
     """In one file, so that weights and settings are never those of two trainings."""
+    unknown = [key for key, value in settings.items() if value == "auto"]
+    for key in unknown:
+        _logger.warning("%s: expected a validation to calibrate it, found none: %s does not keep it.", key, path)
+    settings = {key: value for key, value in settings.items() if key not in unknown}
     with atomic_path(path) as partial:
-        torch.save({"model": getattr(network, "module", network).state_dict(), "settings": dict(settings)}, partial)
+        torch.save({"model": getattr(network, "module", network).state_dict(), "settings": settings}, partial)
 
 
 class ModelLoader:

@@ -137,7 +137,6 @@ def _hausdorff(prediction: Tensor, label: Tensor, spacing: tuple[float, ...]) ->
 def _summary(cases: pd.DataFrame) -> pd.DataFrame:
     """Mean, SD, median and number of cases per branch and class, and over the classes of each case."""
     scores = [score for score in ("dice", "hd95") if score in cases]
-    units = {"unit": " and ".join(sorted(cases["unit"].unique()))} if "unit" in cases else {}
     over_classes = (
         cases.groupby(["branch", "patient", "case"], as_index=False)[scores].mean().assign(**{"class": "mean"})
     )
@@ -146,7 +145,10 @@ def _summary(cases: pd.DataFrame) -> pd.DataFrame:
     summary = grouped.agg(
         mean="mean", sd="std", median="median", cases="count", undefined=lambda v: int(v.isna().sum())
     )
-    complete: pd.DataFrame = summary.reset_index().assign(**units)
+    complete: pd.DataFrame = summary.reset_index()
+    if "unit" in cases:  # of distances; Dice has none
+        unit = " and ".join(sorted(cases["unit"].unique()))
+        complete["unit"] = complete["score"].map({"hd95": unit, "dice": ""})
     return complete
 
 

@@ -17,7 +17,7 @@ from medkd.metrics.tiles import RegionScores, tile_scores
 
 __all__ = ["TileScores"]
 
-ZERO_LINE = "all_foreground"
+BASELINE = "all_foreground"
 _MEASURES = ["pxap", "iou", "f1", "background_f1", "hausdorff"]
 
 
@@ -29,13 +29,14 @@ class TileScores:
     ``all_foreground``): where a structure fills half of its tiles, that map has a high F1, and a method must beat it.
 
     Writes ``cases.csv`` (one row per tile), ``regions.csv`` (one row per region: the item's ``region``, or the tile itself)
-    and ``summary.csv`` (all tiles together); sets ``engine.state.metrics["student_f1"]``, ``["student_pxap"]``, …. Of several
+    and ``summary.csv`` (all tiles together, and the threshold); sets ``engine.state.metrics["student_f1"]``, ``["student_pxap"]``, …. Of several
     processes the first writes the tiles of all.
 
     Args:
         output_dir: folder of the CSV files.
         threshold: of the probability, for the mask.
         hausdorff: also compute the Hausdorff distance, in pixels.
+        branch: what the network is called: ``"student"``, or ``"teacher"`` where that is scored.
         pred_key: key of the map ``[1, *spatial]`` in the engine's output, in the tile's own size.
         mask_key: key of the mask ``[1, *spatial]`` in the engine's batch.
     """
@@ -46,11 +47,12 @@ class TileScores:
         *,
         threshold: float = 0.5,
         hausdorff: bool = True,
+        branch: str = "student",
         pred_key: str = "pred",
         mask_key: str = "mask",
     ) -> None:
         self.output_dir = Path(output_dir)
-        self.threshold, self.hausdorff = threshold, hausdorff
+        self.threshold, self.hausdorff, self.branch = threshold, hausdorff, branch
         self.pred_key, self.mask_key = pred_key, mask_key
         self._tiles: list[list[dict[str, Any]]] = []  # a row per branch
         self._regions: dict[tuple[str, str, str], RegionScores] = {}
@@ -73,12 +75,12 @@ class TileScores:
             probability = item[self.pred_key][0].float().cpu().numpy().clip(0, 1)
             mask = source[self.mask_key][0].cpu().numpy() > 0.5
             place = _place(source)
-            branches = (("student", probability), (ZERO_LINE, np.ones_like(probability)))
+            branches = ((self.branch, probability), (BASELINE, np.ones_like(probability)))
             self._tiles.append([self._score(place, branch, known, mask) for branch, known in branches])
 
     def _score(self, place: dict[str, str], branch: str, probability: Any, mask: Any) -> dict[str, Any]:
         prediction = probability > self.threshold
-        hausdorff = self.hausdorff and branch != ZERO_LINE
+        hausdorff = self.hausdorff and branch != BASELINE
         scores = tile_scores(prediction, mask, hausdorff=hausdorff)
         key = (place["region"], place["patient"], branch)
         self._regions.setdefault(key, RegionScores()).step(probability, prediction, mask)
@@ -94,6 +96,7 @@ class TileScores:
         pooled = [{**dict(zip(unit, key, strict=True)), **region.results()} for key, region in together.items()]
         regions = pd.DataFrame(pooled).merge(means, on=unit)[[*unit, *_MEASURES]]
         summary = pd.DataFrame([_overall(cases, together, branch) for branch in dict.fromkeys(cases["branch"])])
+        summary["threshold"] = self.threshold
         for row in summary.to_dict("records"):
             engine.state.metrics.update({f"{row['branch']}_{name}": row[name] for name in _MEASURES})
         if getattr(engine.state, "rank", 0) == 0:

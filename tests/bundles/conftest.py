@@ -111,7 +111,7 @@ def ikdmil(root: Path) -> Case:
         traced=True,
         score_header="case,location,region,patient,positive,branch,f1,iou,hausdorff,background_f1",
         score_line=r"(phantom\d+)\.png,,\1,\1,[01],(student|all_foreground),([\d.]*,){3}[\d.]*",
-        scores=4 * 2,  # tiles x (student, zero line)
+        scores=4 * 2,  # tiles x (student, baseline)
         summary="all_foreground",
         rungs=("mil_teacher", "role_switch"),
         claim="role_switch − mil_teacher",

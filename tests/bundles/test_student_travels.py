@@ -16,42 +16,15 @@ from medkd.serving import deploy
 
 from ..dicom.conftest import datasets, volume, write
 from ..helpers import run_bundle
+from ..travelling import NAMES, otherwise_trained
 from .conftest import Case
 
-pytestmark = pytest.mark.parametrize("case", ["confkd"], indirect=True)
-NAMES = ["left ventricle", "myocardium", "right ventricle"]  # the other way round than in the bundle
 CODES = ["87878005", "49848007", "53085002"]
-SETTINGS = {
-    2: {"patch_size": [32, 32], "pixdim": [1.4, 1.4, -1]},
-    3: {"patch_size": [32, 32, 8], "pixdim": [1.6, 1.6, 3.0]},
-}
-OBLIQUE = np.array([[1.2, -0.5, 0.9, -40.0], [0.6, 1.3, -1.1, 22.0], [-0.1, 0.4, 7.8, 5.0], [0, 0, 0, 1.0]])
-
-
-def _tilted(data: Path, folder: Path) -> Path:
-    """The case's data with the other classes, on an oblique and anisotropic grid."""
-    shutil.copytree(data, folder)
-    for path in folder.rglob("*.nii.gz"):
-        image = nib.Nifti1Image(np.asanyarray(nib.load(path).dataobj), OBLIQUE)
-        image.header.set_xyzt_units("mm", "sec")
-        nib.save(image, path)
-    datalist = json.loads((folder / "datalist.json").read_text())
-    datalist["labels"] = {str(value): name for value, name in enumerate(["background", *NAMES])}
-    (folder / "datalist.json").write_text(json.dumps(datalist))
-    return folder
 
 
 @pytest.fixture(scope="module", params=[2, 3], ids=["2D", "3D"])
-def heart(case: Case, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A working copy whose student was trained by overrides alone."""
-    folder = tmp_path_factory.mktemp("travels")
-    data = _tilted(case.data, folder / "data")
-    assert main(["bundle", "confkd", str(folder / "heart")]) == 0
-    dims = request.param
-    given = {**SETTINGS[dims], "spatial_dims": dims, "class_names": NAMES, "network_def#channels": [4, 8, 16, 24]}
-    settings = {**case.settings, **given, "max_epochs": 1, "dataset_dir": data}
-    run_bundle([folder / "heart" / "configs" / "train.yaml"], **settings)
-    return folder / "heart"
+def heart(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return otherwise_trained(tmp_path_factory.mktemp("travels"), request.param)
 
 
 def _inferred(heart: Path, study: Path, out: Path, **more: object) -> nib.Nifti1Image:
@@ -149,6 +122,7 @@ def test_a_contradiction_is_refused_with_both_values(heart: Path, tmp_path: Path
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("case", ["confkd"], indirect=True)
 def test_sides_of_a_patch_that_do_not_fit_the_dimensions_are_refused(case: Case, tmp_path: Path) -> None:
     done = case.train(tmp_path, check=False, spatial_dims=3)
     assert "patch_size: expected 3 sides for spatial_dims 3, got [32, 32]" in done.stdout + done.stderr

@@ -4,7 +4,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
 from matplotlib.image import imread
 from monai.data import MetaTensor
 
@@ -55,6 +55,26 @@ def test_the_masks_are_drawn_in_colour(pairs, tmp_path):
     colourful = np.ptp(picture, axis=-1) > 0.1
     assert not colourful[:, :255].any()  # the image itself is grey
     assert colourful[:, 265:].mean() > 0.05
+
+
+def test_a_probability_is_cut_at_the_threshold_of_its_epoch(pairs, tmp_path):
+    """The threshold is calibrated in the epoch, after the map was seen."""
+    for (_, output), level in zip(pairs, (0.2, 0.4, 0.6), strict=True):
+        output["pred"] = level * output["pred"][1:]
+    pictures = []
+    for threshold in (0.3, 0.5, None):
+        engine = Engine(lambda engine, batch: [output for source, output in pairs if source is batch[0]])
+        Overlays(str(tmp_path), {"student": "pred"}, cases=3).attach(engine)
+        engine.state.metrics = {}
+        if threshold:
+            engine.add_event_handler(
+                Events.ITERATION_COMPLETED, lambda e, t=threshold: e.state.metrics.update(threshold=t)
+            )
+        engine.run([[source] for source, _ in pairs])
+        picture = imread(tmp_path / "epoch_0001.png")[..., :3]
+        rows = np.array_split(np.ptp(picture, axis=-1) > 0.1, 3)
+        pictures.append([bool(row.any()) for row in rows])
+    assert pictures == [[False, True, True], [False, False, True], [False, False, True]]
 
 
 def test_only_the_first_process_draws(pairs, tmp_path):
