@@ -47,6 +47,31 @@ def test_oblique_volume_of_three_slices_keeps_shape_affine_and_labels(
     assert set(np.unique(result.dataobj)) <= {0, 1, 2, 3}
 
 
+@pytest.mark.parametrize("pixdim", [[-1, -1, -1], [1.7, 1.7, -1]])
+def test_units_and_geometry_of_an_oblique_anisotropic_image_are_kept_exactly(
+    case: Case, trained: Path, tmp_path: Path, volume: np.ndarray, pixdim: list
+) -> None:
+    """As scanners have it: turned about two axes, thick slices, and here in microns."""
+    study = tmp_path / "study.nii.gz"
+    about_x, about_z = np.deg2rad(27.0), np.deg2rad(-33.0)
+    turn = np.array([[1, 0, 0], [0, np.cos(about_x), -np.sin(about_x)], [0, np.sin(about_x), np.cos(about_x)]])
+    turn = turn @ np.array([[np.cos(about_z), -np.sin(about_z), 0], [np.sin(about_z), np.cos(about_z), 0], [0, 0, 1]])
+    affine = np.eye(4)
+    affine[:3, :3], affine[:3, 3] = turn * [0.7, 1.3, 9.6], [-31.7, 18.9, 4.3]
+    image = nib.Nifti1Image(volume, affine)
+    image.header.set_xyzt_units("micron", "sec")
+    nib.save(image, study)
+    content = torch.load(trained / "models" / "model.pt", weights_only=True)
+    (tmp_path / "models").mkdir()
+    torch.save({**content, "settings": {**content["settings"], "pixdim": pixdim}}, tmp_path / "models" / "model.pt")
+    result = _infer(case, tmp_path, study, tmp_path / "out")
+    assert result.shape == volume.shape
+    assert result.header.get_xyzt_units() == ("micron", "sec")
+    np.testing.assert_array_equal(result.get_sform(), nib.load(study).affine)
+    np.testing.assert_allclose(result.get_qform(), nib.load(study).affine, atol=1e-5)
+    np.testing.assert_allclose(result.header.get_zooms(), nib.load(study).header.get_zooms(), rtol=1e-6)
+
+
 def test_label_map_is_the_network_s_argmax(case: Case, trained: Path, tmp_path: Path, volume: np.ndarray) -> None:
     """Against the network called by hand on one window, without MONAI's inferer or inverse transforms."""
     from medkd.networks import DualBranchUNet, checkpoints
