@@ -59,8 +59,8 @@ class AutoCacheDataset(CacheDataset):
         size = max(1, *(_size(self._load_cache_item(index)) for index in chosen))
         budget = _SHARE * available / int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         kept = min(count, int(budget / size))
-        told = (count, size / 2**20, kept, available / 2**30)
-        _logger.info("%d items of %.1f MiB: %d are kept in memory, of which %.1f GiB are available.", *told)
+        told = (kept, count, size / 2**20, available / 2**30)
+        _logger.info("%d of %d items of %.1f MiB are kept in memory; %.1f GiB were available.", *told)
         return (kept + 0.5) / count if kept < count else 1.0  # MONAI rounds down what it multiplies by this
 
 

@@ -74,7 +74,7 @@ def test_half_of_the_memory_is_filled(monkeypatch, caplog, available, processes,
     with caplog.at_level(logging.INFO):
         made = dataset(monkeypatch, available)
     assert made.cache_num == kept
-    assert f"10 items of 1.0 MiB: {kept} are kept in memory" in caplog.text
+    assert f"{kept} of 10 items of 1.0 MiB are kept in memory" in caplog.text
     assert [float(made[number]["image"][0]) for number in range(10)] == list(range(10))
 
 
