@@ -1,6 +1,7 @@
 """Datasets: a source folder becomes a checked datalist; a datalist becomes batches."""
 
 from medkd.datasets.acdc import prepare_acdc
+from medkd.datasets.auto_cache import AutoCacheDataset
 from medkd.datasets.datalist import check_datalist, load_datalist, write_datalist
 from medkd.datasets.glas import prepare_glas
 from medkd.datasets.histology_phantoms import make_histology_phantoms
@@ -16,6 +17,7 @@ from medkd.datasets.two_groups import TwoGroupBatchSampler, TwoGroupLoader
 from medkd.errors import DataError
 
 __all__ = [
+    "AutoCacheDataset",
     "DataError",
     "MultiScaleLoader",
     "SeededCacheDataset",

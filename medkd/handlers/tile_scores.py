@@ -94,7 +94,7 @@ class TileScores:
         unit = ["region", "patient", "branch"]
         means = cases.groupby(unit, sort=False)[["f1", "background_f1", "hausdorff"]].mean().reset_index()
         pooled = [{**dict(zip(unit, key, strict=True)), **region.results()} for key, region in together.items()]
-        regions = pd.DataFrame(pooled).merge(means, on=unit)[[*unit, *_MEASURES]]
+        regions = means.merge(pd.DataFrame(pooled), on=unit)[[*unit, *_MEASURES]]
         summary = pd.DataFrame([_overall(cases, together, branch) for branch in dict.fromkeys(cases["branch"])])
         summary["threshold"] = self.threshold
         for row in summary.to_dict("records"):

@@ -42,6 +42,7 @@ class TrackingHandler(MLFlowHandler):
         anonymous_cases: log neither paths of images nor ``dataset_dir``: parameters and the configuration's file, of which a
             copy is left beside it, say ``case 1``, ``case 2``, … of each list.
         offline_dir: where a run goes on whose MLflow server cannot be reached (``fallback_client``); none: that is an error.
+        learning_rate: the name that the learning rate is logged by; stages of one run, which count epochs alike, need two.
         kwargs: the arguments of ``monai.handlers.MLFlowHandler``. The run's name must be unique, or the run would be
             merged with an unfinished one of the same name.
     """
@@ -55,8 +56,10 @@ class TrackingHandler(MLFlowHandler):
         picture_dir: str | None = None,
         offline_dir: str | None = None,
         anonymous_cases: bool | None = None,
+        learning_rate: str = "learning_rate",
         **kwargs: Any,
     ) -> None:
+        self.learning_rate = learning_rate
         ours: dict[str, Any] = {"config_file": config_file, "tags": tags, "picture_dir": picture_dir}
         ours |= {"offline_dir": offline_dir, "anonymous_cases": anonymous_cases}
         given = {name: value for name, value in ours.items() if value is not None}
@@ -124,7 +127,7 @@ class TrackingHandler(MLFlowHandler):
         """The rate the epoch is trained with: at its end a scheduler has already set the next."""
         optimizer = getattr(engine, "optimizer", None)
         if optimizer is not None:
-            self._log_metrics({"learning_rate": optimizer.param_groups[0]["lr"]}, step=engine.state.epoch)
+            self._log_metrics({self.learning_rate: optimizer.param_groups[0]["lr"]}, step=engine.state.epoch)
 
     def _log_new_params(self, config: Mapping[str, Any]) -> None:
         """Log what the run does not have yet: a resumed run keeps the parameters it started with."""

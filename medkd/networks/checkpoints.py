@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 __all__ = ["load_model", "load_weights", "read_settings", "read_weights"]
 
 _ADVICE = "train first, or name another"
+_SHOWN = 10  # keys of a kind in a message
 
 
 def load_model(path: str | Path, network: nn.Module, *, advice: str = _ADVICE) -> nn.Module:
@@ -127,8 +128,9 @@ def _differences(found: Mapping[str, Any], expected: Mapping[str, Tensor]) -> li
             if key in found and found[key].shape != expected[key].shape
         ],
     }
-    return [
-        f"{len(keys)} {kind} ({', '.join(keys[:20])}{', …' if len(keys) > 20 else ''})"
-        for kind, keys in kinds.items()
-        if keys
-    ]
+    return [f"{len(keys)} {kind} ({_listed(keys)})" for kind, keys in kinds.items() if keys]
+
+
+def _listed(keys: Sequence[str]) -> str:
+    more = len(keys) - _SHOWN
+    return ", ".join(keys[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -13,6 +13,8 @@ import pytest
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_metadata, verify_net_in_out
 
+from medkd.datasets import load_datalist
+
 from .conftest import ROOT, Case
 
 SCHEMA = Path(__file__).parents[1] / "reference" / "meta_schema_20240725.json"
@@ -168,6 +170,13 @@ _SAY_METRICS = "$print('METRICS', {k: float(v) for k, v in @validate#evaluator.s
 
 def _metrics(said: str) -> list[dict[str, float]]:
     return [ast.literal_eval(line.split("METRICS ")[1]) for line in said.splitlines() if "METRICS " in line]
+
+
+def test_a_datalist_without_validation_trains_and_keeps_the_last_student(case: Case, tmp_path: Path) -> None:
+    datalist = load_datalist(case.data)  # of absolute paths
+    (tmp_path / "datalist.json").write_text(json.dumps({**datalist, "validation": []}))
+    case.train(tmp_path, dataset_dir=tmp_path, max_epochs=1)
+    assert (tmp_path / "models" / "model.pt").is_file()
 
 
 def test_two_processes_train_together_and_validate_as_one_does(case: Case, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def scores(folder, images, rank=0):
             torch.manual_seed(batch[0])
             mask = (torch.rand(1, 16, 16) > 0.8).float()
             image = MetaTensor(torch.zeros(3, 16, 16), meta={"filename_or_obj": f"/d/{batch[0]}.png"})
-            engine.state.batch = [{"image": image, "mask": mask, "region": "one"}]
+            engine.state.batch = [{"image": image, "mask": mask, "region": f"region {batch[0] % 2}"}]
             return [{"pred": 0.3 * mask + 0.7 * torch.rand(1, 16, 16), "label": mask}]
         engine = Engine(step)
         engine.state.rank = rank
