@@ -3,8 +3,9 @@
     python benchmarks/ikdmil_operating_point.py DATA LADDER OUT --image_size 48 48 --seeds 0 1 2
 
 DATA and LADDER are the folders that ikdmil_glas.py left. A map's level depends on the loss it was trained with, and
-one fixed threshold compares that before anything else. Here the threshold of each student is the one above which 5 % of the
-pixels of negative validation tiles lie: image-level labels suffice for that. OUT gets the ladder's tables.
+one fixed threshold compares that before anything else. Here each student has the threshold at which 5 % of the pixels of
+negative validation tiles are foreground: a ladder that was trained before thresholds were calibrated in training has none.
+OUT gets the ladder's tables.
 """
 
 import argparse
@@ -12,9 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from ignite.engine import Events
 from monai.bundle import ConfigParser
 
 from medkd.handlers import TileScores
@@ -22,42 +21,22 @@ from medkd.ladder import Ladder, load_ladder, render
 from medkd.ladder.table import cell_dir, collect, write_tables
 from medkd.networks import load_model
 
-FALSE_POSITIVES = 0.05
 BUNDLE = Path(__file__).resolve().parents[1] / "bundles" / "ikdmil_histology_segmentation"
 
 
-class Negatives:
-    """The maps of negative tiles."""
-
-    def __init__(self) -> None:
-        self.pixels: list[np.ndarray[Any, Any]] = []
-
-    def attach(self, engine: Any) -> None:
-        """Register with an evaluator."""
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
-
-    def __call__(self, engine: Any) -> None:
-        """Collect."""
-        for item in engine.state.output:
-            if float(item["label"]) == 0:
-                self.pixels.append(item["pred"][0].numpy().ravel()[::7])
-
-    @property
-    def threshold(self) -> float:
-        """The level above which the share of their pixels lies."""
-        return float(np.quantile(np.concatenate(self.pixels), 1 - FALSE_POSITIVES))
-
-
-def evaluate(model: Path, data: Path, section: str, size: list[int], handler: Any) -> None:
-    """Run the bundle's evaluation of one section with one handler."""
+def evaluate(model: Path, data: Path, section: str, size: list[int], handlers: list[Any], threshold: Any) -> Any:
+    """Run the bundle's evaluation of one section; the engine."""
     parser = ConfigParser()
     parser.read_config([str(BUNDLE / "configs" / name) for name in ("train.yaml", "evaluate.yaml")])
     parser.update({"bundle_root": str(BUNDLE), "dataset_dir": str(data), "split": section, "image_size": size})
     parser.update({"class_names": ["gland"], "validate#handlers": [], "num_workers": 0, "progress": False})
+    parser.update({"threshold": threshold})
     load_model(model, parser.get_parsed_content("network"))
     evaluator = parser.get_parsed_content("validate#evaluator")
-    handler.attach(evaluator)
+    for handler in handlers:
+        handler.attach(evaluator)
     evaluator.run()
+    return evaluator
 
 
 def cells(ladder: Ladder, root: Path, seeds: list[int]) -> list[tuple[str, int]]:
@@ -80,12 +59,13 @@ def main() -> int:
     for rung, seed in done:
         cell, model = cell_dir(options.output, rung, seed), cell_dir(options.ladder, rung, seed) / "models" / "model.pt"
         if not (cell / "eval" / "regions.csv").is_file():
-            negatives = Negatives()
-            evaluate(model, options.data, "validation", options.image_size, negatives)
-            scores = TileScores(str(cell / "eval"), threshold=negatives.threshold, hausdorff=False)
+            found = evaluate(model, options.data, "validation", options.image_size, [], "auto")
+            threshold = found.state.metrics["threshold"]
+            branch = full.branch_of(rung)
+            scores = TileScores(str(cell / "eval"), threshold=threshold, hausdorff=False, branch=branch)
             (cell / "eval").mkdir(parents=True, exist_ok=True)
-            (cell / "eval" / "threshold.txt").write_text(f"{negatives.threshold:.4f}\n")
-            evaluate(model, options.data, "test", options.image_size, scores)
+            (cell / "eval" / "threshold.txt").write_text(f"{threshold:.6f}\n")
+            evaluate(model, options.data, "test", options.image_size, [scores], threshold)
         thresholds.append((rung, seed, float((cell / "eval" / "threshold.txt").read_text())))
         print(*thresholds[-1], flush=True)
     ladder = load_ladder(BUNDLE, list(dict.fromkeys(rung for rung, _ in done)))

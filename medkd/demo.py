@@ -28,7 +28,6 @@ METHODS: dict[str, dict[str, Any]] = {
             "num_workers": 0,
             "learning_rate": 0.002,
         },
-        "inference": ["patch_size"],
         "best_rung": "kl_entropy",
     },
     "kdas": {
@@ -43,7 +42,6 @@ METHODS: dict[str, dict[str, Any]] = {
             "learning_rate": 0.001,
             "teacher_def#backbone": "resnet18",
         },
-        "inference": ["image_size"],
         "best_rung": "kdas",
     },
     "ikdmil": {
@@ -52,14 +50,12 @@ METHODS: dict[str, dict[str, Any]] = {
             "teacher_epochs": 4,
             "max_epochs": 6,
             "val_interval": 2,
-            "switch_epochs": [4],
             "epoch_length": 20,
             "batch_size": 8,
             "image_size": [96, 96],
             "num_workers": 0,
             "learning_rate": 0.001,
         },
-        "inference": ["image_size"],
         "best_rung": "role_switch",
     },
 }
@@ -87,8 +83,7 @@ def run_demo(method: str = "confkd", *, output_dir: str | Path = "demo", overrid
         demo["phantoms"](data)
     scores = run_ladder(ladder, root / "ladder", dataset_dir=data, overrides=training)
     student = root / "ladder" / demo["best_rung"] / "seed0" / "models" / "model.pt"
-    settings = {name: training[name] for name in demo["inference"]}
-    picture = _apply(bundle, student, data, root, settings)
+    picture = _apply(bundle, student, data, root)
     print(f"\n{render(ladder, scores)}\n")
     print(f"Student:   {student}")
     print(f"Picture:   {picture}")
@@ -100,14 +95,13 @@ def run_demo(method: str = "confkd", *, output_dir: str | Path = "demo", overrid
     print(f"Done in {time.monotonic() - started:.0f} s.")
 
 
-def _apply(bundle: Path, student: Path, data: Path, root: Path, settings: dict[str, Any]) -> Path:
+def _apply(bundle: Path, student: Path, data: Path, root: Path) -> Path:
     """Run the bundle's inference, as a user would, on the first test image; draw what comes out."""
     case = next(item for item in datasets.load_datalist(data, "test") if item["label"])  # one with something to see
     out = root / "predictions"
     command = [
         *(sys.executable, "-m", "monai.bundle", "run", "--config_file", "configs/inference.yaml"),
         *("--dataset_dir", case["image"], "--output_dir", str(out), "--model_path", str(student)),
-        *(part for name, value in settings.items() for part in (f"--{name}", str(value))),
     ]
     done = subprocess.run(command, cwd=bundle, capture_output=True, text=True)
     if done.returncode:

@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
+from itertools import chain, zip_longest
+from typing import Any
 
 import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-__all__ = ["local_device", "parallel", "rank", "start", "stop"]
+__all__ = ["gathered", "local_device", "parallel", "rank", "start", "stop"]
+
+_NONE = object()
 
 
 def rank() -> int:
     """This process's number among those of the training; 0 where there is one alone."""
     return distributed.get_rank() if distributed.is_available() and distributed.is_initialized() else 0
+
+
+def gathered(rows: Iterable[Any]) -> list[Any]:
+    """The rows of all processes, in every process; they may be of any number and kind.
+
+    Where rows were dealt out in turn, as samplers do, they are in their first order again.
+    """
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return list(rows)
+    everyone: list[Any] = [None] * distributed.get_world_size()
+    distributed.all_gather_object(everyone, list(rows))
+    return [row for row in chain.from_iterable(zip_longest(*everyone, fillvalue=_NONE)) if row is not _NONE]
 
 
 def local_device() -> torch.device:

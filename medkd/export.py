@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from medkd.bundle import read_bundle, read_metadata
 from medkd.files import atomic_path
 from medkd.networks.checkpoints import load_model
 
@@ -69,7 +70,7 @@ def export_bundle(
     bundle = Path(bundle).resolve()
     network, inputs = network_inputs(bundle, images, model_path)
     path = Path(output) if output else bundle / "models" / f"model{suffix}"
-    metadata = json.loads((bundle / "configs" / "metadata.json").read_text(encoding="utf-8"))
+    metadata = read_metadata(bundle, model_path)
     with atomic_path(path) as partial, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tracers warn of every shape they take for a constant, which here it is
         write(network, inputs[0], partial, metadata)
@@ -84,14 +85,12 @@ def network_inputs(
     bundle: Path, images: str | Path | None = None, model_path: str | Path | None = None, *, limit: int = 8
 ) -> tuple[nn.Module, list[Tensor]]:
     """The trained network in eval mode, and the first tensors that the bundle's inferer gives it for some images."""
-    from monai.bundle import ConfigParser
-
-    parser = ConfigParser()
-    parser.read_config(str(bundle / "configs" / "inference.yaml"))
-    parser.update({"bundle_root": str(bundle), "device": "cpu"})
+    model = Path(model_path or bundle / "models" / "model.pt")
+    parser = read_bundle(bundle, model).inference
+    parser.update({"device": "cpu"})
     if images is not None:
         parser.update({"dataset_dir": str(Path(images).resolve())})
-    network = load_model(model_path or bundle / "models" / "model.pt", parser.get_parsed_content("network_def")).eval()
+    network = load_model(model, parser.get_parsed_content("network_def")).eval()
     inputs: list[Tensor] = []
 
     def recorded(x: Tensor, *args: Any, **kwargs: Any) -> Any:

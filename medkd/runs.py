@@ -8,12 +8,13 @@ import time
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from medkd import program
 from medkd.bundle.command_line import is_bundle_run, overrides
 from medkd.files import atomic_path
 
-__all__ = ["begin", "existing", "names_before", "run_name", "start_training"]
+__all__ = ["begin", "chosen", "existing", "names_before", "run_name", "start_training"]
 
 _before: dict[str, list[str]] = {}
 
@@ -96,3 +97,19 @@ def names_before(name: str) -> list[str]:
 def existing(path: str) -> str | None:
     """The path, if there is a file."""
     return path if Path(path).is_file() else None
+
+
+def chosen(key: str, word: str, /, **options: Any) -> Any:
+    """What a word stands for.
+
+    Args:
+        key: of the configuration, whose value the word is.
+        word: one of the options.
+        options: what each word stands for.
+
+    Raises:
+        ValueError: for another word.
+    """
+    if word not in options:
+        raise ValueError(f"{key}: expected one of {', '.join(options)}, found {word!r}")
+    return options[word]

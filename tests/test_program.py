@@ -102,7 +102,7 @@ def reported(error, capsys):
 def caught(call):
     try:
         call()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is
         return error
     raise AssertionError("expected an error")
 

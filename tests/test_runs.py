@@ -126,7 +126,9 @@ def start(folder, *, resume=False, fresh=False):
 def test_a_training_is_not_started_over_another(before, program, kept, what):
     program()
     (before / ({"epoch=0007.pt", "model.pt"} - {kept}).pop()).unlink()
-    with pytest.raises(ValueError, match=rf"{kept}: .* found its {what}; --resume true goes on with it, --fresh true del"):
+    with pytest.raises(
+        ValueError, match=rf"{kept}: .* found its {what}; --resume true goes on with it, --fresh true del"
+    ):
         start(before)
 
 

@@ -1,7 +1,22 @@
-"""A bundle: where it comes from, what stands in it, and its inference on one image."""
+"""A bundle: where it comes from, what stands in it, what its student was trained with, and its inference on one image."""
 
+from medkd.bundle.freezing import freeze, unfrozen
 from medkd.bundle.inference import infer
 from medkd.bundle.library import bundle_names, bundle_path, copy_bundle
 from medkd.bundle.reading import Bundle, modality, read_bundle, read_metadata
+from medkd.bundle.settings import adopt_student, student_settings
 
-__all__ = ["Bundle", "bundle_names", "bundle_path", "copy_bundle", "infer", "modality", "read_bundle", "read_metadata"]
+__all__ = [
+    "Bundle",
+    "adopt_student",
+    "bundle_names",
+    "bundle_path",
+    "copy_bundle",
+    "freeze",
+    "infer",
+    "modality",
+    "read_bundle",
+    "read_metadata",
+    "student_settings",
+    "unfrozen",
+]

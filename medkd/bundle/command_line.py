@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-__all__ = ["is_bundle_run", "overrides", "typed", "unknown_keys"]
+__all__ = ["given_keys", "is_bundle_run", "overrides", "typed", "unknown_keys"]
 
 # Arguments of `monai.bundle run` itself; everything else that starts with a dash overrides the configuration.
 _RUN_ARGUMENTS = {
@@ -19,6 +19,7 @@ _RUN_ARGUMENTS = {
 }  # fmt: skip
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _NONE = {"null", "none", "~"}
+_AUTO = "auto"  # in place of what is found unless it is given, of any type
 _ABSENT = "$"  # an argument that the configuration leaves at its default: of any type, as an expression is
 
 
@@ -27,12 +28,19 @@ def is_bundle_run(arguments: Sequence[str]) -> bool:
     return bool(arguments) and "monai" in Path(arguments[0]).parts and "run" in arguments[1:3]
 
 
-def overrides(arguments: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
+def given_keys(arguments: Sequence[str]) -> list[str]:
+    """The keys that a command line of ``python -m monai.bundle run`` sets; none of another program."""
+    if not is_bundle_run(arguments):
+        return []
+    return [key.replace("::", "#") for key, _ in _options(arguments[1:]) if key not in _RUN_ARGUMENTS]
+
+
+def overrides(arguments: Sequence[str], given: Any) -> dict[str, Any]:
     """The overrides of a command line, each of the type that its key has in the configuration files.
 
     Args:
         arguments: ``sys.argv`` of ``python -m monai.bundle run``.
-        given: what MONAI made of the overrides, by key (a ``ConfigParser`` will do).
+        given: what MONAI made of the overrides, by key: a ``ConfigParser``, or a mapping.
 
     Raises:
         ValueError: with every key that no file has, and every value that is of another type.
@@ -51,7 +59,7 @@ def overrides(arguments: Sequence[str], given: Mapping[str, Any]) -> dict[str, A
     for key in keys if not problems else []:
         try:
             values[key] = typed(given[key], defaults.get(key, _ABSENT))
-        except ValueError as error:
+        except ValueError as error:  # noqa: PERF203 - all problems are told at once
             problems.append(f"--{key}: {error}")
     if problems:
         raise ValueError(f"{', '.join(files)}: " + "; ".join(problems))
@@ -79,7 +87,7 @@ def typed(value: Any, default: Any) -> Any:
         return _number(value, default)
     if isinstance(default, (list, dict)):
         return _container(value, default)
-    if isinstance(default, str) and not _is_expression(default):
+    if isinstance(default, str) and default != _AUTO and not _is_expression(default):
         return str(value) if isinstance(value, (int, float)) else value  # a folder may be called 2024
     word = value.lower() if isinstance(value, str) else ""
     return None if word in _NONE else _WORDS.get(word, value)

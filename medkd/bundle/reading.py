@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from medkd.bundle.metadata import with_settings
+from medkd.bundle.settings import adopt
+from medkd.networks.checkpoints import read_settings
+
 if TYPE_CHECKING:
     from monai.bundle import ConfigParser  # slow to import, and `medkd bundle` needs none of it
 
@@ -47,23 +51,32 @@ class Bundle:
         return modality(self.metadata)
 
 
-def read_bundle(path: Path) -> Bundle:
-    """The bundle's configurations, as the server finds them.
+def read_bundle(path: Path, model: str | Path | None = None) -> Bundle:
+    """The bundle's configurations, as the server finds them, with the settings of its student.
+
+    Args:
+        path: the bundle's folder.
+        model: the student's file; ``models/model.pt`` by default. Where there is none, the files' settings hold.
 
     Raises:
-        ValueError: if one is missing, ambiguous or cannot be read.
+        ValueError: if a configuration is missing, ambiguous or cannot be read, or the student's file is none.
     """
-    content = read_metadata(path)
+    content = read_metadata(path, model)
     inference = _config(path, "inference")
     if inference is None:
         raise ValueError(
             f"{path / 'configs'}: expected inference.yaml or inference.json, found neither; MONAI Label does not look for others"
         )
-    return Bundle(path, content, inference, _config(path, "train"))
+    training = _config(path, "train")
+    student = Path(model or path / "models" / "model.pt")
+    if student.is_file():
+        for parser in (inference, training):
+            adopt(parser, student) if parser is not None else None
+    return Bundle(path, content, inference, training)
 
 
-def read_metadata(path: Path) -> dict[str, Any]:
-    """The content of a bundle's ``metadata.json``.
+def read_metadata(path: Path, model: str | Path | None = None) -> dict[str, Any]:
+    """The content of a bundle's ``metadata.json``, with the classes of its student.
 
     Raises:
         ValueError: if there is none that can be read.
@@ -75,7 +88,8 @@ def read_metadata(path: Path) -> dict[str, Any]:
         raise ValueError(
             f"{metadata}: expected the bundle's metadata, found none that can be read ({error})"
         ) from error
-    return content
+    student = Path(model or path / "models" / "model.pt")
+    return with_settings(content, read_settings(student)) if student.is_file() else content
 
 
 def modality(metadata: dict[str, Any]) -> str:

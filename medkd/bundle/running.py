@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from monai.bundle import ConfigParser
+if TYPE_CHECKING:
+    from monai.bundle import ConfigParser
 
 __all__ = ["change", "running_parser"]
 
@@ -19,6 +20,8 @@ def running_parser() -> ConfigParser:
     Raises:
         RuntimeError: where no configuration is being evaluated.
     """
+    from monai.bundle import ConfigParser
+
     frame = inspect.currentframe()
     while frame is not None:
         parser = frame.f_locals.get("self")
@@ -31,7 +34,7 @@ def running_parser() -> ConfigParser:
 def change(parser: ConfigParser, values: Mapping[str, Any]) -> None:
     """Set keys of a configuration, also from within one of its expressions: what is evaluated afterwards sees them.
 
-    What has been evaluated before is forgotten and will be made anew: call it in ``initialize``.
+    What has been evaluated before is forgotten and will be made anew: call it in ``initialize``, or first in ``run``.
     """
     parser.update(dict(values))
     parser.parse()  # an expression that is being evaluated marks the configuration as resolved when it ends

@@ -30,4 +30,4 @@ def _run(options: argparse.Namespace) -> None:
         found = deploy(options.bundle, options.app_dir, name=options.name, link=options.link)
     print(f"Serves:   {found.path} -> {found.version}")
     print(f"Start:    {found.command}")
-    print("          (a server that runs keeps the version it was started with)")
+    print("          (a server that runs takes it from the next request on; the stock app must be started anew)")

@@ -1,6 +1,7 @@
 """Datasets: a source folder becomes a checked datalist; a datalist becomes batches."""
 
 from medkd.datasets.acdc import prepare_acdc
+from medkd.datasets.auto_cache import AutoCacheDataset
 from medkd.datasets.datalist import check_datalist, load_datalist, write_datalist
 from medkd.datasets.glas import prepare_glas
 from medkd.datasets.histology_phantoms import make_histology_phantoms
@@ -10,11 +11,13 @@ from medkd.datasets.polyp import prepare_polyp
 from medkd.datasets.polyp_phantoms import make_polyp_phantoms
 from medkd.datasets.seeded_cache import SeededCacheDataset
 from medkd.datasets.studies import find_frames, find_studies
+from medkd.datasets.tile_scale import tile_scale
 from medkd.datasets.tiles import prepare_tiles
 from medkd.datasets.two_groups import TwoGroupBatchSampler, TwoGroupLoader
 from medkd.errors import DataError
 
 __all__ = [
+    "AutoCacheDataset",
     "DataError",
     "MultiScaleLoader",
     "SeededCacheDataset",
@@ -31,5 +34,6 @@ __all__ = [
     "prepare_glas",
     "prepare_polyp",
     "prepare_tiles",
+    "tile_scale",
     "write_datalist",
 ]

@@ -44,7 +44,7 @@ def load_datalist(
 
     Raises:
         FileNotFoundError: if there is no datalist, with the command that makes one.
-        DataError: if a section is absent, a file is missing, a patient or an image is in two sections, or the
+        DataError: if the section is absent (but for validation, without which one can train), a file is missing, a patient or an image is in two sections, or the
             classes are others.
     """
     path = Path(dataset_dir)
@@ -59,7 +59,7 @@ def load_datalist(
     datalist |= {key: [_absolute(item, path.parent) for item in content.get(key, [])] for key in SECTIONS}
     problems = [*_missing_files(datalist), *_shared(datalist, "patient"), *_shared(datalist, "image")]
     problems += _other_classes(datalist, class_names)
-    if section is not None and not datalist.get(section):
+    if section not in {None, "validation"} and not datalist.get(section):
         problems.append(f'"{section}": expected items in this section, found none')
     if problems:
         raise DataError(path, problems)

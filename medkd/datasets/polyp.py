@@ -67,7 +67,9 @@ def prepare_polyp(
         validation: share of the training frames to validate on, in (0, 1).
         seed: of the split.
         sequences: CSV with the columns ``frame`` (a training image's stem) and ``sequence``; the frames of a sequence
-            stay together. Frames that are not in it stand alone. ``"clinicdb"``: the sequences of CVC-ClinicDB.
+            stay together. Frames that are not in it stand alone. A column ``dataset`` names the test set, if there is
+            one, whose frames the table knows too: they are one patient by sequence, and ``seen`` marks those whose
+            sequence is in the training folder as well. ``"clinicdb"``: the sequences of CVC-ClinicDB.
         progress: show a progress bar.
 
     Returns:
@@ -83,22 +85,25 @@ def prepare_polyp(
     folders = {"": source / "TrainDataset", **{p.name: p for p in sorted(source.glob("TestDataset/*")) if p.is_dir()}}
     problems: list[str] = []
     pairs = {name: _pairs(folder, problems) for name, folder in folders.items()}
-    groups = _groups(sequences, pairs[""], problems)
+    groups = _groups(sequences, pairs, problems)
+    trained = {group for (name, _), group in groups.items() if not name}
     everything = [pair for found in pairs.values() for pair in found.values()]
     for image, mask in tqdm(everything, desc="checking", disable=not progress):
         problems += _pair_problems(image, mask)
     if problems:
         raise DataError(source, problems)
-    split = split_patients(sorted(set(groups.values())), {"validation": validation}, seed)
+    split = split_patients(sorted(trained), {"validation": validation}, seed)
     final = Path(output).resolve()
     datalist: dict[str, Any] = {"name": "polyp", "labels": {"0": "background", "1": "polyp"}}
     datalist |= {"training": [], "validation": [], "test": []}
     for name, found in pairs.items():
         for stem, (image, mask) in found.items():
-            group = groups[stem] if not name else f"{name}/{stem}"
-            section = "test" if name else split[group]
-            item = {"image": os.path.relpath(image, final), "label": os.path.relpath(mask, final), "patient": group}
-            datalist[section].append(item | ({"dataset": name} if name else {}))
+            group = groups[name, stem]
+            item: dict[str, Any] = {"image": os.path.relpath(image, final), "label": os.path.relpath(mask, final)}
+            item["patient"] = f"{name}/{group}" if name else group
+            if name:
+                item |= {"dataset": name, "seen": group in trained}
+            datalist["test" if name else split[group]].append(item)
     with atomic_folder(output) as partial:
         write_datalist(partial / "datalist.json", datalist)
     return {section: summary(datalist[section]) for section in ("training", "validation", "test")}
@@ -138,12 +143,15 @@ def clinicdb_sequences() -> pd.DataFrame:
     return table
 
 
-def _groups(table: str | Path | None, training: dict[str, Any], problems: list[str]) -> dict[str, str]:
-    """For every training frame its sequence, or itself."""
-    groups = {stem: f"frame {stem}" for stem in training}
+def _groups(
+    table: str | Path | None, pairs: dict[str, dict[str, Any]], problems: list[str]
+) -> dict[tuple[str, str], str]:
+    """For every frame, by its test set (none for training) and stem, its sequence, or itself."""
+    groups = {(name, stem): stem if name else f"frame {stem}" for name, found in pairs.items() for stem in found}
     if table is None:
         return groups
-    rows = clinicdb_sequences() if table == "clinicdb" else pd.read_csv(table, dtype=str)
+    clinicdb = clinicdb_sequences().assign(dataset="CVC-ClinicDB")
+    rows = clinicdb if table == "clinicdb" else pd.read_csv(table, dtype=str)
     if not {"frame", "sequence"} <= set(rows.columns):
         problems.append(f"{table}: expected the columns frame and sequence, found {', '.join(rows.columns)}")
         return groups
@@ -152,8 +160,11 @@ def _groups(table: str | Path | None, training: dict[str, Any], problems: list[s
     problems += [
         f"{table}: expected a sequence of frame {f}, found none" for f in rows["frame"][rows["sequence"].isna()]
     ]
-    found = dict(zip(rows["frame"], rows["sequence"], strict=True))
-    if training and not found.keys() & training.keys():
-        told = f"found {rows['frame'].iloc[0]} and {next(iter(training))}" if len(rows) else "found no row"
+    if pairs[""] and not set(rows["frame"]) & pairs[""].keys():
+        told = f"found {rows['frame'].iloc[0]} and {next(iter(pairs['']))}" if len(rows) else "found no row"
         problems.append(f"{table}: expected frames named as the training images, {told}")
-    return {stem: f"sequence {found[stem]}" if stem in found else group for stem, group in groups.items()}
+    for row in rows.to_dict("records"):
+        for place in (("", row["frame"]), (row.get("dataset"), row["frame"])):
+            if place in groups:
+                groups[place] = f"sequence {row['sequence']}"
+    return groups

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any, NamedTuple
 
-from monai.data import CacheDataset, get_track_meta, set_track_meta
+from monai.data import get_track_meta, set_track_meta
 from monai.transforms import Compose, Randomizable, RandomizableTrait, Transform
+
+from medkd.datasets.auto_cache import AutoCacheDataset
 
 __all__ = ["Draw", "SeededCacheDataset"]
 
@@ -19,12 +21,12 @@ class Draw(NamedTuple):
     seed: int
 
 
-class SeededCacheDataset(CacheDataset):
-    """``CacheDataset`` whose random transforms are seeded by the ``Draw`` that asks for an item.
+class SeededCacheDataset(AutoCacheDataset):
+    """``AutoCacheDataset`` whose random transforms are seeded by the ``Draw`` that asks for an item.
 
     What an item looks like then depends on nothing but the draw: not on the number of worker processes, and not on
     what was loaded before, so that a training that was killed goes on exactly where it was. The other arguments are
-    those of ``monai.data.CacheDataset`` but ``hash_as_key``, which would merge equal items.
+    those of ``AutoCacheDataset`` but ``hash_as_key``, which would merge equal items.
 
     Args:
         group_key: key of the flag that tells two groups of images apart, for ``TwoGroupBatchSampler``: strong and weak

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ _logger = logging.getLogger(__name__)
 
 
 class BestModel:
-    """Write ``{"model": state_dict}`` whenever the evaluator's key metric is better than ever before.
+    """Write ``{"model": state_dict, "settings": …}`` whenever the evaluator's key metric is better than ever before.
 
     MONAI's ``CheckpointSaver`` writes in place, and forgets the best value when a training is resumed. Here the file is
     replaced atomically, and "better" is the evaluator's own ``best_metric_epoch``, which ``TrainingState`` keeps.
@@ -27,11 +28,14 @@ class BestModel:
     Args:
         path: the file, normally ``models/model.pt`` of the bundle.
         network: the student; what DDP wraps is saved.
+        settings: what inference needs to know of it (``medkd.bundle.student_settings``). Of these, what the evaluator has
+            measured under the same name (``state.metrics``, a calibrated ``threshold``) takes the measured value.
     """
 
-    def __init__(self, path: str, network: nn.Module) -> None:
+    def __init__(self, path: str, network: nn.Module, *, settings: Mapping[str, Any] | None = None) -> None:
         self.path = Path(path)
         self.network = network
+        self.settings = dict(settings or {})
 
     def attach(self, engine: Engine) -> None:
         """Register with an evaluator that has a key metric."""
@@ -40,7 +44,8 @@ class BestModel:
     def __call__(self, engine: Any) -> None:
         """Save, if this epoch is the best; only the first process writes."""
         if getattr(engine.state, "rank", 0) == 0 and engine.state.best_metric_epoch == engine.state.epoch:
-            _save(self.path, self.network)
+            measured = {key: float(value) for key, value in engine.state.metrics.items() if key in self.settings}
+            _save(self.path, self.network, {**self.settings, **measured})
 
 
 class FinalModel:
@@ -50,12 +55,16 @@ class FinalModel:
         path: the file that ``BestModel`` writes otherwise.
         network: the student; what DDP wraps is saved.
         evaluator: what validates it.
+        settings: as for ``BestModel``.
     """
 
-    def __init__(self, path: str, network: nn.Module, evaluator: Any) -> None:
+    def __init__(
+        self, path: str, network: nn.Module, evaluator: Any, *, settings: Mapping[str, Any] | None = None
+    ) -> None:
         self.path = Path(path)
         self.network = network
         self.evaluator = evaluator
+        self.settings = dict(settings or {})
 
     def attach(self, engine: Engine) -> None:
         """Register with a trainer."""
@@ -65,12 +74,17 @@ class FinalModel:
         """Save, if nothing was validated; only the first process writes."""
         if getattr(engine.state, "rank", 0) == 0 and self.evaluator.state.best_metric_epoch < 1:
             _logger.info("No epoch was validated: the last network is kept as %s.", self.path)
-            _save(self.path, self.network)
+            _save(self.path, self.network, self.settings)
 
 
-def _save(path: Path, network: nn.Module) -> None:
+def _save(path: Path, network: nn.Module, settings: Mapping[str, Any]) -> None:
+    """In one file, so that weights and settings are never those of two trainings."""
+    unknown = [key for key, value in settings.items() if value == "auto"]
+    for key in unknown:
+        _logger.warning("%s: expected a validation to calibrate it, found none: %s does not keep it.", key, path)
+    settings = {key: value for key, value in settings.items() if key not in unknown}
     with atomic_path(path) as partial:
-        torch.save({"model": getattr(network, "module", network).state_dict()}, partial)
+        torch.save({"model": getattr(network, "module", network).state_dict(), "settings": settings}, partial)
 
 
 class ModelLoader:

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 from ignite.engine import Engine, Events
+from numpy.typing import NDArray
+from torch import Tensor
 
 from medkd.visualise import read_image, save_overlay
 
@@ -19,14 +21,17 @@ class Overlays:
 
     Args:
         output_dir: folder of the pictures.
-        keys: for each title the key of a one-hot map ``[K, *spatial]`` in the engine's output, in the image's own grid.
+        keys: for each title the key of a map in the engine's output, in the image's own grid: one-hot ``[K, *spatial]``, or
+            the probability ``[1, *spatial]``, whose mask is that at the epoch's metric ``threshold`` (0.5 without one).
         cases: how many cases to show; the same every time.
+        anonymous: title them ``case 1``, ``case 2``, … without the names of their files.
     """
 
-    def __init__(self, output_dir: str, keys: Mapping[str, str], *, cases: int = 3) -> None:
+    def __init__(self, output_dir: str, keys: Mapping[str, str], *, cases: int = 3, anonymous: bool = False) -> None:
         self.output_dir = Path(output_dir)
         self.keys = dict(keys)
         self.cases = cases
+        self.anonymous = anonymous
         self._rows: dict[str, Any] = {}
 
     def attach(self, engine: Engine) -> None:
@@ -45,13 +50,10 @@ class Overlays:
             if len(self._rows) >= self.cases:
                 return
             path = str(source["image"].meta["filename_or_obj"])
-            masks = {
-                title: item[key].argmax(0).cpu().numpy().astype(np.uint8)
-                for title, key in self.keys.items()
-                if key in item
-            }
+            masks = {title: _classes(item[key]) for title, key in self.keys.items() if key in item}
             # The network's input is resampled and normalised; a reader wants to see the image itself.
-            title = f"{len(self._rows) + 1}: {Path(path).name.split('.')[0]}"  # two cases may have one file name
+            number, name = len(self._rows) + 1, Path(path).name.split(".")[0]
+            title = f"case {number}" if self.anonymous else f"{number}: {name}"  # two cases may have one file name
             image, shape = read_image(path, source["image"].meta.get("region")), next(iter(masks.values())).shape
             self._rows[title] = (
                 image if image.shape[-1] == 3 else image.reshape(shape),
@@ -59,5 +61,18 @@ class Overlays:
             )  # volumes have empty axes
 
     def _save(self, engine: Engine) -> None:
-        if self._rows:
-            save_overlay(self.output_dir / f"epoch_{engine.state.epoch:04d}.png", self._rows)
+        threshold = engine.state.metrics.get("threshold", 0.5)
+        rows = {
+            title: (
+                image,
+                {name: m if m.dtype == np.uint8 else (m >= threshold).astype(np.uint8) for name, m in maps.items()},
+            )
+            for title, (image, maps) in self._rows.items()
+        }
+        if rows:
+            save_overlay(self.output_dir / f"epoch_{engine.state.epoch:04d}.png", rows)
+
+
+def _classes(found: Tensor) -> NDArray[Any]:
+    """The class of every pixel, or its probability: what the threshold is an epoch tells at its end."""
+    return found[0].float().cpu().numpy() if len(found) == 1 else found.argmax(0).cpu().numpy().astype(np.uint8)

@@ -40,7 +40,9 @@ class Progress:
         state = engine.state
         if self._bar is None:
             total, done = state.max_epochs * state.epoch_length, state.iteration
-            self._bar = tqdm(total=total, initial=done, desc=self.desc, smoothing=0.0)  # 0: the mean speed since the start
+            self._bar = tqdm(
+                total=total, initial=done, desc=self.desc, smoothing=0.0
+            )  # 0: the mean speed since the start
         self._bar.set_description(f"{self.desc}, epoch {state.epoch} of {state.max_epochs}")
 
     def _report(self, engine: Engine) -> None:

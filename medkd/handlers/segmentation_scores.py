@@ -12,6 +12,7 @@ from ignite.engine import Engine, Events
 from monai.metrics import compute_dice, compute_hausdorff_distance
 from torch import Tensor
 
+from medkd.distributed import gathered
 from medkd.files import atomic_path
 from medkd.metrics.spacing import known_spacing
 
@@ -74,7 +75,7 @@ class SegmentationScores:
                     ]
 
     def _report(self, engine: Engine) -> None:
-        rows = _gathered(self._rows)
+        rows = gathered(self._rows)
         if not rows:
             raise ValueError(f"expected a prediction under one of {list(self.branches.values())}, found none of them")
         # Samplers may deal a case to two processes; the path tells cases of one file name apart.
@@ -136,7 +137,6 @@ def _hausdorff(prediction: Tensor, label: Tensor, spacing: tuple[float, ...]) ->
 def _summary(cases: pd.DataFrame) -> pd.DataFrame:
     """Mean, SD, median and number of cases per branch and class, and over the classes of each case."""
     scores = [score for score in ("dice", "hd95") if score in cases]
-    units = {"unit": " and ".join(sorted(cases["unit"].unique()))} if "unit" in cases else {}
     over_classes = (
         cases.groupby(["branch", "patient", "case"], as_index=False)[scores].mean().assign(**{"class": "mean"})
     )
@@ -145,19 +145,13 @@ def _summary(cases: pd.DataFrame) -> pd.DataFrame:
     summary = grouped.agg(
         mean="mean", sd="std", median="median", cases="count", undefined=lambda v: int(v.isna().sum())
     )
-    complete: pd.DataFrame = summary.reset_index().assign(**units)
+    complete: pd.DataFrame = summary.reset_index()
+    if "unit" in cases:  # of distances; Dice has none
+        unit = " and ".join(sorted(cases["unit"].unique()))
+        complete["unit"] = complete["score"].map({"hd95": unit, "dice": ""})
     return complete
 
 
 def _write_csv(table: pd.DataFrame, path: Path) -> None:
     with atomic_path(path) as partial:
         table.to_csv(partial, index=False, float_format="%.6f")
-
-
-def _gathered(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows of all processes."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return rows
-    everyone: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(everyone, rows)
-    return [row for part in everyone for row in part]

@@ -11,9 +11,8 @@ import torch
 from ignite.engine import Engine, Events
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
-from medkd.slides.probability_map import ProbabilityMap
+from medkd.slides.probability_map import ProbabilityMap, core_bytes
 from medkd.slides.results import finish_map
 
 __all__ = ["SlideMaps"]
@@ -77,15 +76,10 @@ class SlideMaps:
 def _cores(probability: Tensor, made: ProbabilityMap) -> NDArray[np.uint8]:
     """Cores ``[N, side, side]`` of the map from the network's output ``[N, 1, tile_size, tile_size]``."""
     grid = made.plan.grid
-    probability = torch.as_tensor(probability).as_subclass(Tensor)
-    if tuple(probability.shape[1:]) != (1, grid.tile_size, grid.tile_size):
-        expected = (1, grid.tile_size, grid.tile_size)
+    expected = (1, grid.tile_size, grid.tile_size)
+    if tuple(probability.shape[1:]) != expected:
         raise ValueError(f"{made.plan.path}: expected predictions {expected}, got {tuple(probability.shape[1:])}")
-    inner = slice(grid.halo, grid.halo + grid.core)
-    pooled = F.avg_pool2d(probability[..., inner, inner].float(), grid.map_downsample)[:, 0]
-    if not bool(((pooled > -1e-3) & (pooled < 1 + 1e-3)).all()):  # NaN is not between them either
-        raise ValueError(
-            f"{made.plan.path}: expected probabilities from 0 to 1, got {pooled.min().item():g} to {pooled.max().item():g}"
-        )
-    bytes_: NDArray[np.uint8] = (pooled.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
-    return bytes_
+    try:
+        return core_bytes(probability, grid)
+    except ValueError as error:
+        raise ValueError(f"{made.plan.path}: {error}") from None

@@ -16,6 +16,8 @@ from mlflow.entities import Param, RunTag
 from monai.handlers import MLFlowHandler
 
 from medkd.distributed import rank
+from medkd.files import atomic_path
+from medkd.handlers.anonymous import without_cases
 from medkd.handlers.tracking_client import fallback_client
 from medkd.runs import names_before
 
@@ -37,7 +39,10 @@ class TrackingHandler(MLFlowHandler):
         tags: tags of the run; versions, git commit and the parent run (from ``MEDKD_PARENT_RUN``) are added.
         picture_dir: a folder whose PNG files are logged after every epoch: each once, and none that is older than the
             run, whose pictures an earlier one left there.
+        anonymous_cases: log neither paths of images nor ``dataset_dir``: parameters and the configuration's file, of which a
+            copy is left beside it, say ``case 1``, ``case 2``, … of each list.
         offline_dir: where a run goes on whose MLflow server cannot be reached (``fallback_client``); none: that is an error.
+        learning_rate: the name that the learning rate is logged by; stages of one run, which count epochs alike, need two.
         kwargs: the arguments of ``monai.handlers.MLFlowHandler``. The run's name must be unique, or the run would be
             merged with an unfinished one of the same name.
     """
@@ -50,21 +55,27 @@ class TrackingHandler(MLFlowHandler):
         tags: Mapping[str, Any] | None = None,
         picture_dir: str | None = None,
         offline_dir: str | None = None,
+        anonymous_cases: bool | None = None,
+        learning_rate: str = "learning_rate",
         **kwargs: Any,
     ) -> None:
-        ours = {"config_file": config_file, "tags": tags, "picture_dir": picture_dir, "offline_dir": offline_dir}
+        self.learning_rate = learning_rate
+        ours: dict[str, Any] = {"config_file": config_file, "tags": tags, "picture_dir": picture_dir}
+        ours |= {"offline_dir": offline_dir, "anonymous_cases": anonymous_cases}
         given = {name: value for name, value in ours.items() if value is not None}
         settings = {"iteration_log": False, **(run or {}), **given, **kwargs}
         own = {name: settings.pop(name, None) for name in ours}
         self.tracks = rank() == 0
         if not self.tracks:  # a client makes the store's tables, and two at once would fail
             return
+        self.source, self.config_file = own["config_file"], own["config_file"]
+        if self.source and own["anonymous_cases"]:
+            self.config_file = str(Path(self.source).with_name(f"anonymous-{Path(self.source).name}"))
         if settings.get("close_on_complete"):
-            settings.setdefault("artifacts", own["config_file"])
+            settings.setdefault("artifacts", self.config_file)
         super().__init__(**settings)
         if own["offline_dir"] and str(self.client.tracking_uri).startswith("http"):
             self.client = fallback_client(self.client, own["offline_dir"], run=str(self.run_name))
-        self.config_file = own["config_file"]
         self.tags = dict(own["tags"] or {})
         self.picture_dir = Path(own["picture_dir"]) if own["picture_dir"] else None
 
@@ -85,8 +96,17 @@ class TrackingHandler(MLFlowHandler):
         parent = os.environ.get("MEDKD_PARENT_RUN")
         tags = {**self.tags, **_versions(), **({"mlflow.parentRunId": parent} if parent else {})}
         self._log(tags=[RunTag(key, str(value)) for key, value in tags.items()])
-        if self.config_file and Path(self.config_file).is_file():
-            self._log_new_params(json.loads(Path(self.config_file).read_text(encoding="utf-8")))
+        if self.source and Path(self.source).is_file():
+            self._log_new_params(self._config())
+
+    def _config(self) -> dict[str, Any]:
+        """The executed configuration as it is to be logged; without cases, it is written to a file of its own."""
+        config: dict[str, Any] = json.loads(Path(self.source).read_text(encoding="utf-8"))
+        if self.config_file != self.source:
+            config = without_cases(config)
+            with atomic_path(self.config_file) as partial:
+                partial.write_text(json.dumps(config, indent=2), encoding="utf-8")
+        return config
 
     def epoch_completed(self, engine: Engine) -> None:
         """Log the epoch's metrics and new pictures."""
@@ -107,7 +127,7 @@ class TrackingHandler(MLFlowHandler):
         """The rate the epoch is trained with: at its end a scheduler has already set the next."""
         optimizer = getattr(engine, "optimizer", None)
         if optimizer is not None:
-            self._log_metrics({"learning_rate": optimizer.param_groups[0]["lr"]}, step=engine.state.epoch)
+            self._log_metrics({self.learning_rate: optimizer.param_groups[0]["lr"]}, step=engine.state.epoch)
 
     def _log_new_params(self, config: Mapping[str, Any]) -> None:
         """Log what the run does not have yet: a resumed run keeps the parameters it started with."""

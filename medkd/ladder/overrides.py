@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 from monai.bundle import ConfigParser
 
-from medkd.ladder.plan import Ladder
 from medkd.bundle.command_line import unknown_keys
+from medkd.ladder.plan import Ladder
 
 __all__ = ["overridden"]
 

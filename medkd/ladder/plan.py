@@ -20,13 +20,14 @@ class Ladder:
         bundle: the bundle's folder.
         rungs: for each rung, in order, its overrides of ``train.yaml``.
         claims: for a rung, the rungs it is said to beat.
-        branch: the branch of the network that is compared; the one that is deployed.
+        branch: the branch of the network that is compared, the one that is deployed; of a rung with a ``role``, that.
         scores: the columns that are compared and their titles, the most important first; larger is better, NaN where a
             score does not apply.
         table: the file of scores that every evaluation leaves in ``eval/``.
-        unit: the column of units that are compared in pairs.
-        units: what they are, for titles.
-        zero_line: a branch of the table that needs no training, shown as the first rung.
+        unit: the column of what is scored one by one and compared in pairs.
+        units: what that is, for titles.
+        groups: what the column ``patient`` tells apart, for titles; units of one patient are not independent.
+        baseline: a branch of the table that needs no training, shown as the first rung.
     """
 
     bundle: Path
@@ -37,12 +38,17 @@ class Ladder:
     table: str = "cases.csv"
     unit: str = "patient"
     units: str = "patients"
-    zero_line: str | None = None
+    groups: str = "patients"
+    baseline: str | None = None
+
+    def branch_of(self, rung: str) -> str:
+        """What the tables of a rung call its network."""
+        return str(self.rungs[rung].get("role", self.branch))
 
     @property
     def lines(self) -> list[str]:
-        """The lines of the result: the zero line, if there is one, and the rungs."""
-        return [*([self.zero_line] if self.zero_line else []), *self.rungs]
+        """The lines of the result: the baseline, if there is one, and the rungs."""
+        return [*([self.baseline] if self.baseline else []), *self.rungs]
 
 
 def load_ladder(bundle: str | Path, rungs: Sequence[str] | None = None) -> Ladder:
@@ -71,7 +77,8 @@ def load_ladder(bundle: str | Path, rungs: Sequence[str] | None = None) -> Ladde
         problems += [f"rung {name!r}: {problem}" for problem in unknown_keys(overrides, train)]
     if problems:
         raise ValueError(f"{path}: " + "; ".join(problems))
-    settings = {key: content[key] for key in ("scores", "table", "unit", "units", "zero_line") if key in content}
+    names = ("scores", "table", "unit", "units", "groups", "baseline")
+    settings = {key: content[key] for key in names if key in content}
     ladder = Ladder(bundle, {name: every[name] for name in chosen}, {}, **settings)
     claims = {
         rung: [other for other in others if other in ladder.lines]

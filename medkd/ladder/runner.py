@@ -47,7 +47,7 @@ def run_ladder(
         progress: show a progress bar over the cells.
 
     Returns:
-        The scores, one row per rung, seed and patient; ``output_dir`` then holds the table and the plot as well.
+        The scores, one row per rung, seed and unit; ``output_dir`` then holds the table and the plot as well.
 
     Raises:
         ValueError: if ``output_dir`` holds a ladder with other settings.
@@ -57,7 +57,7 @@ def run_ladder(
 
     root = Path(output_dir).resolve()
     shared = {**(overrides or {}), "dataset_dir": str(Path(dataset_dir).resolve())}
-    load_datalist(dataset_dir)  # refuse a wrong folder before anything is claimed for it
+    datalist = load_datalist(dataset_dir)  # refuse a wrong folder before anything is claimed for it
     _claim(root, {"bundle": ladder.bundle.name, "overrides": shared, "configs": _digests(ladder.bundle)})
     cells = [(rung, seed) for seed in seeds for rung in ladder.rungs]
     bar = tqdm(cells, desc="ladder", unit="run", disable=not progress)
@@ -69,9 +69,10 @@ def run_ladder(
             _claim(folder, settings)
             if not (folder / "eval" / ladder.table).is_file():
                 _run_cell(ladder, folder, settings, f"{rung}-seed{seed}-{parent.run_id[:6]}")
-        scores = collect(ladder, root, seeds)
+        seen = {str(item["patient"]) for item in datalist["test"] if item.get("seen")}
+        scores = collect(ladder, root, seeds, seen=seen)
         rows = rung_table(ladder, scores).to_dict("records")
-        means = {f"{ladder.branch}_{row['score']}_{row['rung']}": float(row["mean"]) for row in rows}
+        means = {f"{row['score']}_{row['rung']}": float(row["mean"]) for row in rows}
         parent.finish(means, write_tables(ladder, scores, root))
     return scores
 

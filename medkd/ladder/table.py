@@ -2,42 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from scipy import stats
 
 from medkd.files import atomic_path
+from medkd.ladder.intervals import Comparison, compare
 from medkd.ladder.plan import Ladder
+from medkd.ladder.plot import save_plot
 
-__all__ = ["Comparison", "cell_dir", "collect", "compare", "render", "rung_table", "save_plot", "write_tables"]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The difference between two rungs, paired over patients.
-
-    Attributes:
-        rung: the rung that is compared.
-        against: with which other.
-        difference: mean difference, rung minus other.
-        low: lower end of the 95 % confidence interval.
-        high: upper end of it.
-    """
-
-    rung: str
-    against: str
-    difference: float
-    low: float
-    high: float
-
-    @property
-    def verdict(self) -> str:
-        """In one word, whether the interval excludes 0."""
-        return "better" if self.low > 0 else "worse" if self.high < 0 else "undecided"
+__all__ = ["cell_dir", "collect", "render", "rung_table", "write_tables"]
 
 
 def cell_dir(root: Path, rung: str, seed: int) -> Path:
@@ -45,48 +20,42 @@ def cell_dir(root: Path, rung: str, seed: int) -> Path:
     return root / rung / f"seed{seed}"
 
 
-def collect(ladder: Ladder, root: Path, seeds: Sequence[int]) -> pd.DataFrame:
-    """One row per rung, seed and patient (or other unit): each score's mean over the patient's cases and classes.
+def collect(ladder: Ladder, root: Path, seeds: Sequence[int], *, seen: Collection[str] = ()) -> pd.DataFrame:
+    """One row per rung, seed and unit: each score's mean over the unit's cases and classes.
 
-    Where there are several test sets, the column ``dataset`` names them. The cases of one patient (end-diastole and
-    end-systole, say) are not independent: the patient is the unit. The zero line, if there is one, is a rung too.
+    The column ``unit`` names what is scored, ``patient`` its patient (or itself, where nobody knows), ``dataset`` the test
+    set where there are several. The baseline, if there is one, is a rung too.
+
+    Args:
+        ladder: the rungs.
+        root: the ladder's folder.
+        seeds: of the cells.
+        seen: test patients that are also in training or validation; their units are marked in the column ``seen``.
     """
     parts = []
     for seed in seeds:
         for rung in ladder.rungs:
-            cases = pd.read_csv(cell_dir(root, rung, seed) / "eval" / ladder.table)
-            if ladder.zero_line and rung == next(iter(ladder.rungs)):
-                parts.append(_per_unit(ladder, cases, ladder.zero_line).assign(rung=ladder.zero_line, seed=seed))
-            parts.append(_per_unit(ladder, cases, ladder.branch).assign(rung=rung, seed=seed))
+            cases = pd.read_csv(cell_dir(root, rung, seed) / "eval" / ladder.table, dtype={"patient": str})
+            if ladder.baseline and rung == next(iter(ladder.rungs)):
+                parts.append(_per_unit(ladder, cases, ladder.baseline).assign(rung=ladder.baseline, seed=seed))
+            parts.append(_per_unit(ladder, cases, ladder.branch_of(rung)).assign(rung=rung, seed=seed))
     table: pd.DataFrame = pd.concat(parts, ignore_index=True)
+    table["seen"] = table["patient"].isin(seen)
     return table
 
 
 def _per_unit(ladder: Ladder, cases: pd.DataFrame, branch: str) -> pd.DataFrame:
-    unit = [ladder.unit, *(["dataset"] if "dataset" in cases else [])]
-    means: pd.DataFrame = cases[cases["branch"] == branch].groupby(unit, as_index=False)[list(ladder.scores)].mean()
+    """Two patients, or two test sets, may have a unit of one name."""
+    names = [name for name in ("dataset", "patient") if name in cases and name != ladder.unit]
+    own = cases[cases["branch"] == branch]
+    means: pd.DataFrame = own.groupby([*names, ladder.unit], as_index=False)[list(ladder.scores)].mean()
+    means["unit"] = means[[*names, ladder.unit]].astype(str).agg("/".join, axis=1)
+    means["patient"] = means.get("patient", means["unit"])
     return means
 
 
-def compare(scores: pd.DataFrame, rung: str, against: str, score: str = "dice", *, unit: str = "patient") -> Comparison:
-    """Paired difference of two rungs over patients, each patient's score averaged over the seeds.
-
-    The interval is that of the paired t-test; with fewer than two patients it is infinite. Patients to whom the score
-    does not apply are left out.
-    """
-    by_patient = scores.groupby(["rung", unit])[score].mean()
-    first, second = (by_patient[name].sort_index() for name in (rung, against))
-    delta = (first - second).dropna().to_numpy()
-    mean = float(delta.mean()) if len(delta) else float("nan")
-    if len(delta) < 2 or np.allclose(delta, delta[0]):
-        width = float("inf") if len(delta) < 2 else 0.0
-        return Comparison(rung, against, mean, mean - width, mean + width)
-    interval = stats.ttest_1samp(delta, 0).confidence_interval(0.95)
-    return Comparison(rung, against, mean, float(interval.low), float(interval.high))
-
-
 def rung_table(ladder: Ladder, scores: pd.DataFrame) -> pd.DataFrame:
-    """One row per score and rung: mean, SD over patients, SD over seeds, and the difference to the rung before."""
+    """One row per score and rung: mean, SD over units, SD over seeds, and the difference to the rung before."""
     rows = []
     for score in ladder.scores:
         for before, rung in zip([None, *ladder.lines], ladder.lines, strict=False):
@@ -95,13 +64,14 @@ def rung_table(ladder: Ladder, scores: pd.DataFrame) -> pd.DataFrame:
                 "score": score,
                 "rung": rung,
                 "mean": own[score].mean(),
-                "sd_patients": own.groupby(ladder.unit)[score].mean().std(),
+                "sd_units": own.groupby("unit")[score].mean().std(),
                 "sd_seeds": own.groupby("seed")[score].mean().std(),
                 "seeds": own["seed"].nunique(),
-                "patients": own[ladder.unit].nunique(),
+                "units": own["unit"].nunique(),
+                "patients": own["patient"].nunique(),
             }
             if before:
-                step = compare(scores, rung, before, score, unit=ladder.unit)
+                (step,) = compare(scores, [(rung, before)], score)
                 row |= {"difference": step.difference, "ci_low": step.low, "ci_high": step.high}
             rows.append(row)
     table: pd.DataFrame = pd.DataFrame(rows)
@@ -119,29 +89,47 @@ def render(ladder: Ladder, scores: pd.DataFrame) -> str:
 
 def _render(ladder: Ladder, scores: pd.DataFrame, which: str, score: str) -> str:
     table = rung_table(ladder, scores)
-    table = table[table["score"] == score]
-    patients, seeds = table["patients"].iloc[0], table["seeds"].iloc[0]
     lines = [
-        f"{ladder.scores[score]} of the {ladder.branch}, {patients} test {ladder.units}{which}, {seeds} seed(s)",
+        _title(ladder, scores[scores[score].notna()], which, score),
         "",
         f"| rung | mean ± SD over {ladder.units} | SD over seeds | difference to the rung before [95 % CI] |",
         "|---|---|---|---|",
+        *(_rung_line(row) for row in table[table["score"] == score].to_dict("records")),
     ]
-    for row in table.to_dict("records"):
-        change = (
-            "" if pd.isna(row.get("difference", np.nan)) else _signed(row["difference"], row["ci_low"], row["ci_high"])
-        )
-        spread = "" if pd.isna(row["sd_seeds"]) else f"{row['sd_seeds']:.3f}"
-        lines.append(f"| {row['rung']} | {row['mean']:.3f} ± {row['sd_patients']:.3f} | {spread} | {change} |")
-    claims = [
-        compare(scores, rung, other, score, unit=ladder.unit)
-        for rung, others in ladder.claims.items()
-        for other in others
-    ]
+    claims = compare(scores, [(rung, other) for rung, others in ladder.claims.items() for other in others], score)
     if claims:
-        lines += ["", "| claim | difference [95 % CI] | verdict |", "|---|---|---|"]
-        lines += [f"| {c.rung} − {c.against} | {_signed(c.difference, c.low, c.high)} | {c.verdict} |" for c in claims]
-    return "\n".join(lines)
+        lines += ["", "| claim | difference [CI, Holm] | p, Holm | verdict |", "|---|---|---|---|"]
+        lines += [_claim_line(claim) for claim in claims]
+    return "\n".join([*lines, "", _what_counts(ladder, scores, len(claims))])
+
+
+def _title(ladder: Ladder, scores: pd.DataFrame, which: str, score: str) -> str:
+    units, patients, seeds = (scores[name].nunique() for name in ("unit", "patient", "seed"))
+    groups = f" ({patients} {ladder.groups})" if patients < units else ""
+    title = f"{ladder.scores[score]}, {units} test {ladder.units}{which}{groups}, {seeds} seed(s)"
+    seen = scores[scores["seen"]]["unit"].nunique() if "seen" in scores else 0
+    return title + (f"; {seen} of the {ladder.units} show a patient of training or validation" if seen else "")
+
+
+def _rung_line(row: dict[str, float]) -> str:
+    change = _signed(row["difference"], row["ci_low"], row["ci_high"]) if pd.notna(row.get("difference")) else ""
+    spread = f"{row['sd_seeds']:.3f}" if pd.notna(row["sd_seeds"]) else ""
+    return f"| {row['rung']} | {row['mean']:.3f} ± {row['sd_units']:.3f} | {spread} | {change} |"
+
+
+def _claim_line(claim: Comparison) -> str:
+    change = _signed(claim.difference, claim.low, claim.high)
+    p = f"{claim.p:.3f}" if claim.p >= 0.001 else "< 0.001"
+    return f"| {claim.rung} − {claim.against} | {change} | {p} | {claim.verdict} |"
+
+
+def _what_counts(ladder: Ladder, scores: pd.DataFrame, claims: int) -> str:
+    """What the intervals speak for, so that nobody reads more into them."""
+    if scores["seed"].nunique() > 1:
+        text = f"Intervals count seeds and {ladder.groups}"
+    else:
+        text = f"Intervals count {ladder.groups} alone: one seed does not tell how much another training would differ"
+    return text + (f"; those of the {claims} claims are corrected by Holm's procedure." if claims > 1 else ".")
 
 
 def write_tables(ladder: Ladder, scores: pd.DataFrame, root: Path) -> list[Path]:
@@ -153,29 +141,6 @@ def write_tables(ladder: Ladder, scores: pd.DataFrame, root: Path) -> list[Path]
         partial.write_text(render(ladder, scores) + "\n", encoding="utf-8")
     save_plot(ladder, scores, root / "ladder.png")
     return [root / name for name in ("ladder.csv", "patients.csv", "ladder.md", "ladder.png")]
-
-
-def save_plot(ladder: Ladder, scores: pd.DataFrame, path: Path) -> None:
-    """For each score a point per rung with the 95 % confidence interval of its mean, and every patient behind it."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    names = ladder.lines
-    figure = Figure(figsize=(1.2 * len(names) + 2, 4 * len(ladder.scores)), layout="constrained")
-    FigureCanvasAgg(figure)
-    for axis, score in zip(figure.subplots(len(ladder.scores), squeeze=False)[:, 0], ladder.scores, strict=True):
-        by_patient = scores.groupby(["rung", ladder.unit])[score].mean().dropna()
-        for place, name in enumerate(names):
-            values = by_patient[name].to_numpy()
-            half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values) if len(values) > 1 else 0.0
-            axis.plot(np.full(len(values), place), values, ".", color="0.75", zorder=1)
-            axis.errorbar(place, values.mean(), yerr=half, fmt="o", color="#0072b2", capsize=4, zorder=2)
-        axis.set_xticks(range(len(names)), [name.replace("_", "\n") for name in names])
-        axis.set_ylabel(f"{ladder.scores[score]} of the {ladder.branch}")
-        axis.set_title(f"mean with 95 % confidence interval; grey: {ladder.units}", fontsize=9)
-        axis.grid(axis="y", alpha=0.3)
-    with atomic_path(path) as partial:
-        figure.savefig(partial, format="png", dpi=120)
 
 
 def _signed(difference: float, low: float, high: float) -> str:

@@ -21,22 +21,17 @@ class PolypMeasures:
     an empty prediction scores 1.
 
     Differences from the protocol's own code: see ``docs/methods/kdas.md``.
+
+    Attributes:
+        images: for every image its numbers, and its curves over the thresholds; those of another part of the set may be added.
     """
 
     def __init__(self) -> None:
         try:
-            import py_sod_metrics as sod
+            import py_sod_metrics  # noqa: F401
         except ImportError as error:
             raise RuntimeError(f"PySODMetrics is missing ({error}): pip install medkd[polyp]") from error
-        curve = {"with_dynamic": True, "with_adaptive": False, "sample_based": True}
-        self._curves = sod.FmeasureV2({"Dic": sod.DICEHandler(**curve), "IoU": sod.IOUHandler(**curve)})
-        self._measures = {
-            "wfm": sod.WeightedFmeasure(beta=1),
-            "sm": sod.Smeasure(),
-            "em": sod.Emeasure(),
-            "mae": sod.MAE(),
-        }
-        self._fixed: list[tuple[float, float]] = []
+        self.images: list[dict[str, Any]] = []
 
     def step(self, prediction: NDArray[np.uint8], mask: NDArray[np.uint8]) -> dict[str, float]:
         """Score one image.
@@ -56,13 +51,11 @@ class PolypMeasures:
                 raise ValueError(f"expected a {name} of 8 bit [H, W], got {values.dtype} {values.shape}")
         if prediction.shape != mask.shape:
             raise ValueError(f"expected a prediction of the mask's size {mask.shape}, got {prediction.shape}")
-        for measure in (self._curves, *self._measures.values()):
-            measure.step(prediction, mask)
         found, truth = prediction >= 128, mask >= 128
         both, either = int((found & truth).sum()), int((found | truth).sum())
-        scores = (2 * both / (both + either), both / either) if either else (1.0, 1.0)
-        self._fixed.append(scores)
-        return {"dice": scores[0], "iou": scores[1]}
+        dice, iou = (2 * both / (both + either), both / either) if either else (1.0, 1.0)
+        self.images.append({**_protocol(prediction, mask), "dice": dice, "iou": iou})
+        return {"dice": dice, "iou": iou}
 
     def results(self) -> dict[str, float]:
         """All scores of the set.
@@ -70,26 +63,29 @@ class PolypMeasures:
         Raises:
             ValueError: if no image was scored.
         """
-        if not self._fixed:
+        if not self.images:
             raise ValueError("expected at least one image to score, got none")
-        curves: dict[str, Any] = self._curves.get_results()
-        found: dict[str, Any] = {}
-        for measure in self._measures.values():
-            found |= measure.get_results()
-        enhanced = found["em"]["curve"]
-        dice, iou = np.mean(self._fixed, 0)
-        scores = {
-            **{f"mean{name}": curves[name]["dynamic"].mean() for name in ("Dic", "IoU")},
-            **{f"max{name}": curves[name]["dynamic"].max() for name in ("Dic", "IoU")},
-            "wFm": found["wfm"],
-            "Sm": found["sm"],
-            "meanEm": enhanced.mean(),
-            "maxEm": enhanced.max(),
-            "mae": found["mae"],
-            "dice": dice,
-            "iou": iou,
-        }
+        means = {name: np.mean([image[name] for image in self.images], 0) for name in self.images[0]}
+        scores = {}
+        for name, mean in means.items():
+            scores.update({f"mean{name}": mean.mean(), f"max{name}": mean.max()} if mean.ndim else {name: mean})
         return {name: float(value) for name, value in scores.items()}
+
+
+def _protocol(prediction: NDArray[np.uint8], mask: NDArray[np.uint8]) -> dict[str, Any]:
+    """One image's scores by the protocol: numbers, and curves over the thresholds."""
+    import py_sod_metrics as sod
+
+    handler = {"with_dynamic": True, "with_adaptive": False, "sample_based": True}
+    curves = sod.FmeasureV2({"Dic": sod.DICEHandler(**handler), "IoU": sod.IOUHandler(**handler)})
+    measures = (sod.WeightedFmeasure(beta=1), sod.Smeasure(), sod.Emeasure(), sod.MAE())
+    for measure in (curves, *measures):
+        measure.step(prediction, mask)
+    found: dict[str, Any] = {}
+    for measure in measures:
+        found |= measure.get_results()
+    dynamic = {name: curve["dynamic"] for name, curve in curves.get_results().items()}
+    return {**dynamic, "wFm": found["wfm"], "Sm": found["sm"], "Em": found["em"]["curve"], "mae": found["mae"]}
 
 
 def to_gray(probabilities: NDArray[Any]) -> NDArray[np.uint8]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from ignite.metrics import EpochMetric
+from ignite.exceptions import NotComputableError
+from ignite.metrics import Metric
 from monai.metrics import compute_roc_auc
+from monai.utils.dist import evenly_divisible_all_gather
 from torch import Tensor
 
 from medkd.pooling import generalized_mean
@@ -14,8 +16,8 @@ from medkd.pooling import generalized_mean
 __all__ = ["SelectionScore", "image_level_score"]
 
 
-class SelectionScore(EpochMetric):
-    """The key metric of a validation, in [0, 1].
+class SelectionScore(Metric):
+    """The key metric of a validation, in [0, 1]; of several processes over the images of all, however many each has.
 
     Args:
         by: ``"labels"``: see ``image_level_score``; no pixel label is used. ``"pixels"``: the mean Dice at 0.5 of the
@@ -23,21 +25,38 @@ class SelectionScore(EpochMetric):
 
     Raises:
         ValueError: for another ``by``; at the end of a validation by pixels, if no positive image had a mask.
+        NotComputableError: if there was no image.
     """
 
     def __init__(self, by: str = "labels") -> None:
         if by not in {"labels", "pixels"}:
             raise ValueError(f'expected "labels" or "pixels", got {by!r}')
-        compute = _mean_dice if by == "pixels" else _image_level
+        self._score = _mean_dice if by == "pixels" else _image_level
         self._row = _pixel_row if by == "pixels" else _label_row
-        super().__init__(compute, check_compute_fn=False)
+        super().__init__()
+
+    def reset(self) -> None:
+        """Forget what was collected."""
+        self._rows: list[Tensor] = []
 
     def iteration_completed(self, engine: Any) -> None:
         """Collect two numbers of every image of the (decollated) batch, and its label."""
         pairs = zip(engine.state.output, engine.state.batch, strict=True)
         numbers = torch.stack([self._row(torch.as_tensor(item["pred"]).float(), source) for item, source in pairs])
         labels = [torch.as_tensor(source["label"]).reshape(()) for source in engine.state.batch]
-        self.update((numbers, torch.stack(labels).to(numbers)))
+        self.update(torch.cat([numbers, torch.stack(labels)[:, None].to(numbers)], 1))
+
+    def update(self, output: Tensor) -> None:
+        """Add rows ``[N, 3]``: the two numbers, and the label."""
+        self._rows.append(output)
+
+    def compute(self) -> float:
+        """The score of all images."""
+        if not self._rows:
+            raise NotComputableError("expected at least one validation image to select by, found none")
+        # ignite's own gathering wants as many images from every process.
+        rows = evenly_divisible_all_gather(torch.cat(self._rows), concat=True)
+        return self._score(rows[:, :2], rows[:, 2])
 
 
 def image_level_score(pooled: Tensor, foreground: Tensor, label: Tensor) -> float:

@@ -17,8 +17,12 @@ from monailabel.utils.others.generic import strtobool
 import medkd
 from medkd.bundle import modality, read_metadata
 from medkd.dicom import read_series
-from medkd.monailabel.guard import check_image, check_model, guarded
+from medkd.monailabel.download import whole_series
+from medkd.monailabel.guard import check_image, guarded
+from medkd.monailabel.known_keys import check_request
+from medkd.monailabel.privacy import hide_studies
 from medkd.monailabel.segments import segment_attributes
+from medkd.monailabel.server import guard_server
 from medkd.monailabel.slides import TileInferTask
 from medkd.monailabel.training import DistillationTrainTask
 from medkd.monailabel.uncertainty import EntropyScoring, LeastCertain
@@ -34,36 +38,81 @@ class MyApp(MONAILabelApp):  # type: ignore[misc] # the server is not installed 
     Args:
         app_dir: the app's folder.
         studies: folder of images, or a DICOMweb server.
-        conf: ``models``; ``skip_trainers``; ``preload``.
+        conf: ``models``; ``skip_trainers``; ``preload``; ``origins``, as for ``guard_server``; ``promote`` and
+            ``anonymous_cases``, as for ``DistillationTrainTask``.
     """
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
-        # With studies of a PACS its messages name the patients: "Saving Label … PatientID".
-        logging.getLogger("monailabel.datastore").setLevel(logging.WARNING)
-        self.bundles = _bundles(Path(app_dir) / "model", conf.get("models", ""))
+        # Messages about what is not a study yet, or that name the patients of a PACS: "Saving Label … PatientID".
+        for name in ("datastore", "endpoints.datastore", "endpoints.session"):
+            logging.getLogger(f"monailabel.{name}").setLevel(logging.WARNING)
+        hide_studies(self._names)
+        self.places = _places(Path(app_dir) / "model", conf.get("models", ""))
+        # Two versions are never mixed: a task keeps to the folder that it began with.
+        self.bundles = {name: place.resolve() for name, place in self.places.items()}
         description = "Students distilled by medkd"
         super().__init__(app_dir, studies, conf, name="medkd", description=description, version=medkd.__version__)
 
+    def _names(self) -> list[str]:
+        """Of studies that lie in a folder; those of a PACS are identifiers."""
+        store = getattr(self, "_datastore", None)
+        return store.list_images() if store is not None and Path(self.studies).is_dir() else []
+
+    def server_mode(self, mode: bool) -> None:
+        """As the stock app, which calls this in the server's own process when all else is there."""
+        super().server_mode(mode)
+        if mode:
+            guard_server(self.check, self.conf.get("origins", ""))
+
     def init_datastore(self) -> Any:
-        """The stock one, which takes names of studies and no paths."""
-        return guarded(super().init_datastore())
+        """The stock one, which takes names of studies and no paths, and fetches whole series."""
+        return guarded(whole_series(super().init_datastore()))
 
     def init_infers(self) -> dict[str, Any]:
         """One task per bundle; one with ``slides.yaml`` also takes regions of slides."""
-        return {
-            name: (TileInferTask if _reads_slides(path) else BundleInferTask)(str(path), self.conf, load_strict=True)
-            for name, path in self.bundles.items()
-        }
+        return {name: self._infer_task(name) for name in self.bundles}
+
+    def _infer_task(self, name: str) -> Any:
+        path = self.bundles[name]
+        return (TileInferTask if _reads_slides(path) else BundleInferTask)(str(path), self.conf, load_strict=True)
 
     def init_trainers(self) -> dict[str, Any]:
-        """The bundles' own trainings, distillation included; tracked unless a request says otherwise."""
+        """The bundles' own trainings, distillation included; tracked unless the server's settings say otherwise."""
         if strtobool(self.conf.get("skip_trainers", "false")):
             return {}
-        tasks = {
-            name: DistillationTrainTask(str(path), self.conf, enable_tracking=True)
-            for name, path in self.bundles.items()
-        }
+        tasks = {name: DistillationTrainTask(place, self.conf) for name, place in self.places.items()}
         return {name: task for name, task in tasks.items() if task.is_valid()}
+
+    def info(self) -> Any:
+        """As the stock app; what answers a request asks for it first, and so finds the version put in place last."""
+        for name, place in self.places.items():
+            if place.is_dir() and place.resolve() != self.bundles[name]:
+                self._take(name)
+        return super().info()
+
+    def _take(self, name: str) -> None:
+        """Serve what a model's place leads to now."""
+        self.bundles[name] = self.places[name].resolve()
+        self._infers[name] = self._infer_task(name)
+        self._scoring_methods |= self._scoring(name)
+        if name in self._trainers:
+            self._trainers[name] = DistillationTrainTask(self.places[name], self.conf)
+        _logger.info("Serving %s from %s", name, self.bundles[name])
+
+    def check(self, method: str, request: dict[str, Any]) -> None:
+        """Refuse what is not a request's to say; the stock app evaluates it.
+
+        Args:
+            method: as for ``check_request``.
+            request: as the server has got it.
+
+        Raises:
+            HTTPException: with the key, what was expected and what was found.
+        """
+        tasks = {"train": self._trainers, "scoring": self._scoring_methods}.get(method, {})
+        options = {"train": self._trainers, "infer": self._infers, "batch_infer": self._infers}.get(method, {})
+        task = options.get(request.get("model"))
+        check_request(method, request, offered=task.config() if task else {}, tasks=tasks)
 
     def infer(self, request: dict[str, Any], datastore: Any = None) -> Any:
         """As the stock app; a DICOM segmentation gets the names and codes of the bundle, whatever the request says."""
@@ -82,13 +131,28 @@ class MyApp(MONAILabelApp):  # type: ignore[misc] # the server is not installed 
         self._check(request)
         return super().infer_wsi({"multi_gpu": torch.cuda.device_count() > 1, **request}, datastore)
 
+    def batch_infer(self, request: dict[str, Any], datastore: Any = None) -> Any:
+        """As the stock app."""
+        self.check("batch_infer", _without_additions(request))
+        return super().batch_infer(request, datastore)
+
+    def scoring(self, request: dict[str, Any], datastore: Any = None) -> Any:
+        """As the stock app."""
+        self.check("scoring", _without_additions(request))
+        return super().scoring(request, datastore)
+
     def train(self, request: dict[str, Any]) -> Any:
-        """As the stock app; a request cannot name weights elsewhere."""
-        check_model(request)
+        """As the stock app."""
+        self.check("train", _without_additions(request))
         return super().train(request)
 
+    def next_sample(self, request: dict[str, Any]) -> Any:
+        """As the stock app."""
+        self.check("activelearning", request)
+        return super().next_sample(request)
+
     def _check(self, request: dict[str, Any]) -> None:
-        check_model(request)
+        self.check("infer", _without_additions(request))
         sessions = self.sessions()
         check_image(request.get("image"), self.datastore(), [self.studies, sessions and sessions.store_path])
 
@@ -118,11 +182,14 @@ class MyApp(MONAILabelApp):  # type: ignore[misc] # the server is not installed 
 
     def init_scoring_methods(self) -> dict[str, Any]:
         """The entropy of every student; the server runs them in the background, at its start and after trainings."""
-        return {f"{name}_entropy": EntropyScoring(name, self._infers[name]) for name in self.bundles}
+        return {key: method for name in self.bundles for key, method in self._scoring(name).items()}
+
+    def _scoring(self, name: str) -> dict[str, Any]:
+        return {f"{name}_entropy": EntropyScoring(name, self._infers[name])}
 
 
-def _bundles(folder: Path, wanted: str) -> dict[str, Path]:
-    """Bundles by name.
+def _places(folder: Path, wanted: str) -> dict[str, Path]:
+    """Bundles by name, as links to the versions that are served.
 
     Raises:
         ValueError: for a wanted bundle that is not there.
@@ -135,8 +202,12 @@ def _bundles(folder: Path, wanted: str) -> dict[str, Path]:
             f"{folder}: expected {', '.join(missing)}, found {', '.join(there) or 'no bundle'}; `medkd deploy` it"
         )
     _logger.info("Serving %s", ", ".join(names) or "no bundle")
-    # What is deployed while the server runs, or a training, is for the next start: two versions would be mixed.
-    return {name: there[name].resolve() for name in names}
+    return {name: there[name] for name in names}
+
+
+def _without_additions(request: dict[str, Any]) -> dict[str, Any]:
+    """What came from outside: the server itself adds a task's folder and process."""
+    return {key: value for key, value in request.items() if key not in {"bundle_path", "local_rank"}}
 
 
 def _reads_slides(bundle: Path) -> bool:

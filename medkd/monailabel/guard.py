@@ -1,18 +1,18 @@
-"""What a request may name: studies, labels and models by their names, and no other place of the machine."""
+"""What a request may name: studies and labels by their names, and no other place of the machine."""
 
 from __future__ import annotations
 
 import inspect
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from monailabel.interfaces.exception import MONAILabelError, MONAILabelException
+from medkd.monailabel.refusal import refused
 
-__all__ = ["check_image", "check_model", "guarded"]
+__all__ = ["check_image", "guarded"]
 
 _NAMES = {"image_id", "label_id", "label_tag"}
 
@@ -34,31 +34,20 @@ def check_image(image: Any, datastore: Any, places: Iterable[Any]) -> None:
         places: folders whose files may be named by their paths; what is no folder is left out.
 
     Raises:
-        MONAILabelException: for what is no study's name, or a path that is neither in a place nor an upload's.
+        HTTPException: for what is no study's name, or a path that is neither in a place nor an upload's.
     """
     if not isinstance(image, str) or not image:
         return
     if not Path(image).exists():
         place = str(datastore.get_image_uri(image) or "")
         if not Path(place).is_absolute() or not Path(place).exists():  # a list may be older than the folder
-            raise _refused(image, "the name of a study", "nothing of that name")
+            raise refused("image", "the name of a study", "nothing of that name")
         return
     path, uploads = Path(image).resolve(), Path(tempfile.gettempdir()).resolve()
     upload = path.parent == uploads and re.fullmatch(r"tmp\w{8}\..+", path.name)
     folders = [Path(place).resolve() for place in places if place and Path(place).is_dir()]
     if not upload and not any(path.is_relative_to(folder) for folder in folders):
-        raise _refused(image, "the name of a study", "a path")
-
-
-def check_model(request: Mapping[str, Any]) -> None:
-    """The stock tasks load the weights of any file that a request names.
-
-    Raises:
-        MONAILabelException: for a ``model_filename`` that is a path.
-    """
-    name = request.get("model_filename") or ""
-    for one in [name] if isinstance(name, str) else name:
-        _check_name(one)
+        raise refused("image", "the name of a study", "a path")
 
 
 def _checked(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -68,16 +57,12 @@ def _checked(method: Callable[..., Any]) -> Callable[..., Any]:
     def checked(*args: Any, **kwargs: Any) -> Any:
         for parameter, value in signature.bind(*args, **kwargs).arguments.items():
             if parameter in _NAMES and isinstance(value, str):
-                _check_name(value)
+                _check_name(parameter, value)
         return method(*args, **kwargs)
 
     return checked
 
 
-def _check_name(value: str) -> None:
+def _check_name(key: str, value: str) -> None:
     if re.search(r"[/\\]|^\.", value):
-        raise _refused(value, "a name", "a path")
-
-
-def _refused(value: str, expected: str, found: str) -> MONAILabelException:
-    return MONAILabelException(MONAILabelError.INVALID_INPUT, f"{value}: expected {expected}, found {found}")
+        raise refused(key, "a name", "a path")

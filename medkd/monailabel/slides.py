@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from monai.data import MetaTensor
+from monai.bundle import ConfigParser
 from monai.transforms import Transform
 from monailabel.tasks.infer.bundle import BundleInferTask
-from monailabel.transform.post import FindContoursd
 from monailabel.transform.writer import PolygonWriter
+from monailabel.utils.others.label_colors import get_color
+from numpy.typing import NDArray
+from torch import Tensor
 
-from medkd.reading.slides import open_slide, read_tile
+from medkd.reading.slides import Slide, open_slide
+from medkd.slides import Grid, map_region, network_downsample
+from medkd.slides.contours import Ring, area, find_contours, without_holes
 
-__all__ = ["LoadRegiond", "TileInferTask"]
+__all__ = ["CheckRegiond", "TileInferTask"]
 
 
-class LoadRegiond(Transform):
-    """The region of a request instead of the whole file.
+class CheckRegiond(Transform):
+    """The region of a request, which must lie in its slide.
 
     In: ``image``, a slide's path; ``location`` (x and y) and ``size`` (width and height) in pixels of level 0; ``level``.
-    Out: ``image`` ``[3, W, H]``, RGB in [0, 255], of that level's pixels.
 
     Raises:
         ValueError: for an empty region, one outside the slide, or a level that it does not have.
@@ -29,10 +34,9 @@ class LoadRegiond(Transform):
     """
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """The item with its pixels."""
-        item, path, level = dict(data), str(data["image"]), int(data.get("level") or 0)
+        """The item unchanged, or an error."""
         (left, top), (width, height) = ([int(v) for v in data[key]] for key in ("location", "size"))
-        slide = open_slide(path)
+        slide, level = open_slide(str(data["image"])), int(data.get("level") or 0)
         if not 0 <= level < len(slide.downsamples):
             raise ValueError(f"expected a level below {len(slide.downsamples)}, got {level}")
         rows, columns = slide.size
@@ -40,28 +44,55 @@ class LoadRegiond(Transform):
             raise ValueError(
                 f"expected a region inside the slide's {columns} × {rows} pixels, got {width} × {height} at ({left}, {top})"
             )
-        scale = slide.downsamples[level]
-        size = (max(1, round(height / scale)), max(1, round(width / scale)))
-        pixels = read_tile(path, (top, left), size, level=level)
-        meta = {"filename_or_obj": path, "spatial_shape": [size[1], size[0]]}
-        item["image"] = MetaTensor(torch.tensor(pixels).permute(2, 1, 0).float(), meta=meta)
-        return item
+        return dict(data)
 
 
-class ToLevel0d(Transform):
-    """The mask of a region, ``[W, H]``, in level-0 pixels, which polygons are counted in."""
+class RegionMapper:
+    """The map of ``slides.yaml`` for regions: at the resolution that the student was trained with, whatever a request says.
 
-    def __init__(self, key: str) -> None:
-        self.key = key
+    Args:
+        bundle: its folder.
+        device: of the network.
+    """
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """The item with its mask in the request's ``size``."""
-        mask = torch.as_tensor(data[self.key])[None, None].float()
-        size = [int(v) for v in data["size"]]
-        return {
-            **data,
-            self.key: torch.nn.functional.interpolate(mask, size, mode="nearest-exact")[0, 0].byte().numpy(),
-        }
+    def __init__(self, bundle: Path, device: str) -> None:
+        self.config = ConfigParser()
+        self.config.read_config(str(bundle / "configs" / "slides.yaml"))
+        self.config.update({"bundle_root": str(bundle), "device": device})
+        self.device = torch.device(device)
+
+    def polygons(self, slide: Slide, location: tuple[int, int], size: tuple[int, int], network: Any) -> list[Ring]:
+        """Polygons of ``[x, y]`` in level-0 pixels of the slide around what is above the threshold; holes are cut in.
+
+        Args:
+            slide: the slide.
+            location: row and column of the region's upper left corner.
+            size: its rows and columns.
+            network: the student, on the device.
+        """
+        probability = map_region(
+            slide, self._grid(slide), location, size, lambda pixels: self._predict(pixels, network)
+        )
+        found = find_contours(255 * probability, threshold=self._value("threshold"), scale=1, size=size)
+        corner = np.array(location[::-1])
+        return [(np.array(without_holes(rings)).round() + corner).astype(int).tolist() for rings in found]
+
+    def _grid(self, slide: Slide) -> Grid:
+        resolution = {key: self._value(key) for key in ("mpp", "downsample", "slide_mpp")}
+        layout = {key: self._value(key) for key in ("tile_size", "halo", "map_downsample")}
+        return Grid(slide.size, network_downsample(slide, **resolution), **layout)
+
+    @torch.no_grad()
+    def _predict(self, pixels: NDArray[np.uint8], network: Any) -> Tensor:
+        image = torch.tensor(np.moveaxis(pixels, -1, 0))
+        batch = self._value("preprocessing")({"image": image})["image"][None].to(self.device)
+        with torch.autocast(self.device.type, enabled=bool(self._value("amp"))):
+            output = self._value("inferer")(batch, network)[0]
+        smooth: Tensor = self._value("postprocessing")({"pred": output})["pred"]
+        return smooth
+
+    def _value(self, key: str) -> Any:
+        return self.config.get_parsed_content(key)
 
 
 class TileInferTask(BundleInferTask):  # type: ignore[misc] # the server is not installed where medkd is checked
@@ -73,18 +104,30 @@ class TileInferTask(BundleInferTask):  # type: ignore[misc] # the server is not 
         return {**known, "pathology": True}
 
     def pre_transforms(self, data: Any = None) -> list[Any]:
-        """The bundle's own, with another start for a region."""
-        own = list(super().pre_transforms(data))
-        return [LoadRegiond(), *own[1:]] if _is_region(data) else own
+        """The bundle's own; a region is read while it is inferred."""
+        return [CheckRegiond()] if _is_region(data) else list(super().pre_transforms(data))
+
+    def run_inferer(self, data: Any, convert_to_batch: bool = True, device: str = "cuda") -> Any:
+        """As the stock task; of a region the result is its polygons, as the stock contours are passed on."""
+        if not _is_region(data):
+            return super().run_inferer(data, convert_to_batch, device)
+        (left, top), (width, height) = ([int(v) for v in data[key]] for key in ("location", "size"))
+        mapper = RegionMapper(Path(self.bundle_path), device)
+        network = self._get_network(device, data)
+        found = mapper.polygons(open_slide(str(data["image"])), (top, left), (height, width), network)
+        smallest = int(data.get("min_poly_area") or 0)
+        polygons = [ring for ring in found if area(ring) >= smallest]
+        return {**data, self.output_json_key: self._annotation(data, polygons)} if polygons else data
+
+    def _annotation(self, data: Mapping[str, Any], polygons: list[Ring]) -> dict[str, Any]:
+        name = next(iter(self.labels))
+        elements, colours = [{"label": name, "contours": polygons}], {name: get_color(name, data.get("label_colors"))}
+        place = {key: data[key] for key in ("location", "size")}
+        return {"annotation": {**place, "elements": elements, "labels": colours}}
 
     def post_transforms(self, data: Any = None) -> list[Any]:
-        """The bundle's own, and contours for a region."""
-        own = list(super().post_transforms(data))
-        if not _is_region(data):
-            return own
-        # The last one resizes to the file's own size, which a region does not have.
-        key = self.output_label_key
-        return [*own[:-1], ToLevel0d(key), FindContoursd(keys=key, labels=self.labels)]
+        """The bundle's own; a region's polygons are there already."""
+        return [] if _is_region(data) else list(super().post_transforms(data))
 
     def writer(self, data: Any, extension: str | None = None, dtype: Any = None) -> tuple[Any, Any]:
         """A mask's file, or polygons."""

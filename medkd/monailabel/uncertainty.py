@@ -85,12 +85,12 @@ class LeastCertain(Strategy):  # type: ignore[misc] # the server is not installe
     Where none has a score yet, the first by name is offered.
 
     Args:
-        bundles: folders of the models by name.
+        bundles: folders of the models by name, as they are at the moment of a request.
     """
 
     def __init__(self, bundles: Mapping[str, Path]) -> None:
         super().__init__("The study of which the student is least certain")
-        self.bundles = dict(bundles)
+        self.bundles = bundles
 
     def __call__(self, request: Mapping[str, Any], datastore: Any) -> dict[str, Any] | None:
         """``{"id": image, "weight": score}``; ``None`` if all are labelled."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from medkd.networks.checkpoints import load_weights, read_weights
 from medkd.networks.official_pvt import backbone_names
 
-__all__ = ["BACKBONES", "load_pvt_v2", "make_backbone"]
+__all__ = ["BACKBONES", "load_pvt_v2", "make_backbone", "pvt_name"]
 
 # Widths and depths: PVTv2 (Wang et al., arXiv 2106.13797, table 1), ResNet (He et al., arXiv 1512.03385, table 1).
 BACKBONES: dict[str, dict[str, Any]] = {
@@ -65,11 +65,15 @@ def load_pvt_v2(path: str | Path, backbone: Any = None) -> Any:
         ValueError: if it is not a checkpoint, or keys are missing, extra or mis-shaped: all of them in one message.
     """
     official = {key: value for key, value in read_weights(path).items() if not key.startswith("head.")}
-    return load_weights(backbone_names(official), backbone or make_backbone(_name_of(official, path)), path)
+    return load_weights(backbone_names(official), backbone or make_backbone(pvt_name(official, path)), path)
 
 
-def _name_of(official: Mapping[str, Tensor], path: str | Path) -> str:
-    """Which PVTv2 official weights are of, by their widths and depths."""
+def pvt_name(official: Mapping[str, Tensor], path: str | Path) -> str:
+    """Which PVTv2 official weights are of, by their widths and depths: ``"b0"`` to ``"b5"``.
+
+    Raises:
+        ValueError: if they are of another network, with the file's path.
+    """
     widths = [official[key].shape[0] for key in (f"patch_embed{n}.proj.weight" for n in range(1, 5)) if key in official]
     blocks = {(match[1], match[2]) for match in (re.match(r"block(\d)\.(\d+)\.", key) for key in official) if match}
     depths = [sum(stage == str(n) for stage, _ in blocks) for n in range(1, 5)]

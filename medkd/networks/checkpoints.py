@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["load_model", "load_weights", "read_weights"]
+__all__ = ["load_model", "load_weights", "read_settings", "read_weights"]
+
+_ADVICE = "train first, or name another"
+_SHOWN = 10  # keys of a kind in a message
 
 
-def load_model(path: str | Path, network: nn.Module, *, advice: str = "train first, or name another") -> nn.Module:
+def load_model(path: str | Path, network: nn.Module, *, advice: str = _ADVICE) -> nn.Module:
     """Fill a network from ``{"model": state_dict}``.
 
     Args:
@@ -35,6 +38,24 @@ def load_model(path: str | Path, network: nn.Module, *, advice: str = "train fir
     if not _is_state_dict(weights):
         raise ValueError(f'{path}: expected a state dict of tensors under "model", found {type(weights).__name__}')
     return load_weights(weights, network, path)
+
+
+def read_settings(path: str | Path) -> dict[str, Any]:
+    """What a student was trained with: ``"settings"`` beside its weights; empty where the file does not say.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is not a checkpoint, or holds something else than plain data there: no text in it may be an
+            expression or a reference, which a configuration would evaluate.
+    """
+    content = _read(path)
+    settings = content.get("settings", {}) if isinstance(content, Mapping) else {}
+    if not isinstance(settings, Mapping):
+        raise ValueError(f'{path}: expected a mapping under "settings", found {type(settings).__name__}')
+    strange = [text for text in _texts(settings) if text.startswith(("$", "@", "%"))]
+    if strange:
+        raise ValueError(f'{path}: expected plain data under "settings", found {strange[0]!r}')
+    return dict(settings)
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
@@ -74,7 +95,7 @@ def load_weights(weights: Mapping[str, Tensor], network: nn.Module, source: str 
     return network
 
 
-def _read(path: str | Path, advice: str) -> Any:
+def _read(path: str | Path, advice: str = _ADVICE) -> Any:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: expected a trained model, found nothing there; {advice}")
@@ -82,6 +103,14 @@ def _read(path: str | Path, advice: str) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever torch makes of the bytes, they are not a checkpoint
         raise ValueError(f"{path}: expected a PyTorch checkpoint, found another kind of file ({error})") from error
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in nested data, keys too."""
+    if isinstance(value, str):
+        yield value
+    for one in [*value, *value.values()] if isinstance(value, Mapping) else value if isinstance(value, list) else ():
+        yield from _texts(one)
 
 
 def _is_state_dict(content: Any) -> bool:
@@ -99,8 +128,9 @@ def _differences(found: Mapping[str, Any], expected: Mapping[str, Tensor]) -> li
             if key in found and found[key].shape != expected[key].shape
         ],
     }
-    return [
-        f"{len(keys)} {kind} ({', '.join(keys[:20])}{', …' if len(keys) > 20 else ''})"
-        for kind, keys in kinds.items()
-        if keys
-    ]
+    return [f"{len(keys)} {kind} ({_listed(keys)})" for kind, keys in kinds.items() if keys]
+
+
+def _listed(keys: Sequence[str]) -> str:
+    more = len(keys) - _SHOWN
+    return ", ".join(keys[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from medkd.networks.backbones import BACKBONES, make_backbone
+from medkd.networks.backbones import BACKBONES, make_backbone, pvt_name
+from medkd.networks.checkpoints import read_weights
 from medkd.networks.official_pvt import load_polyp_pvt
 from medkd.outputs import PolypPVTOutput
 
@@ -78,12 +79,23 @@ class PolypPVT(nn.Module):
         return PolypPVTOutput(*(F.interpolate(logits, scale_factor=8, mode="bilinear") for logits in maps))
 
     @classmethod
-    def from_official(cls, path: str | Path, backbone: str = "b2") -> PolypPVT:
+    def from_official(cls, path: str | Path, backbone: str | None = None) -> PolypPVT:
         """The network with the weights of an official ``PolypPVT.pth``.
 
+        Args:
+            path: the file.
+            backbone: ``"b0"`` to ``"b5"``; ``None`` for the one that the file is of.
+
         Raises:
+            FileNotFoundError: if there is no such file.
             ValueError: if keys are missing, extra or mis-shaped, all in one message.
         """
+        if backbone is None:
+            official = read_weights(path)
+            parts = (key.partition(".") for key in official)
+            backbone = pvt_name(
+                {rest: official[f"backbone.{rest}"] for part, _, rest in parts if part == "backbone"}, path
+            )
         network = cls(backbone)
         load_polyp_pvt(path, network)
         return network

@@ -20,12 +20,16 @@ __all__ = ["SideOutputNetwork", "SideOutputVGG"]
 class SideOutputNetwork(nn.Module):
     """Any backbone of several levels, with a head at each: 1 × 1 convolution, bilinear upsampling, sigmoid.
 
+    Every cell of a level is upsampled to where it was seen, so that a map does not depend on where its tile was cut.
+
     Args:
         backbone: gives the feature maps ``[B, C_l, H_l, W_l]`` of an image, as a list or tuple (MONAI's encoders), or as
             ``feature_maps`` of what it returns (the backbones of ``transformers``).
         levels: which of its levels to use; all by default.
         fusion_weights: share of each used level in the fused map; equal by default.
         in_channels: channels of the image.
+        align_corners: upsample as the authors' code does: the outermost cells of a level move to the borders of the image, by
+            half a cell, 3.5 pixels at stride 8, and tiles of a slide do not meet.
 
     Raises:
         TypeError: if the backbone gives something else.
@@ -39,9 +43,11 @@ class SideOutputNetwork(nn.Module):
         levels: Sequence[int] | None = None,
         fusion_weights: Sequence[float] | None = None,
         in_channels: int = 3,
+        align_corners: bool = False,
     ) -> None:
         super().__init__()
         self.backbone = backbone
+        self.align_corners = align_corners
         self.levels = list(levels) if levels is not None else None
         channels = self._channels(in_channels)
         self.fusion_weights = list(fusion_weights or [1 / len(channels)] * len(channels))
@@ -54,7 +60,8 @@ class SideOutputNetwork(nn.Module):
     def outputs(self, x: Tensor) -> SideOutputs:
         """Every map of an image ``[B, C, H, W]``, as probabilities ``[B, 1, H, W]``."""
         maps = [head(level) for head, level in zip(self.heads, self._levels(x), strict=True)]
-        sides = [F.interpolate(m, x.shape[-2:], mode="bilinear", align_corners=True).sigmoid() for m in maps]
+        size, corners = x.shape[-2:], self.align_corners
+        sides = [F.interpolate(m, size, mode="bilinear", align_corners=corners).sigmoid() for m in maps]
         fused = torch.stack([w * side for w, side in zip(self.fusion_weights, sides, strict=True)]).sum(0)
         return SideOutputs(tuple(sides), fused)
 
@@ -86,26 +93,27 @@ class SideOutputVGG(SideOutputNetwork):
     Args:
         pretrained: path of ImageNet weights as torchvision publishes them (``vgg16_bn-*.pth`` or ``vgg16-*.pth``);
             ``None`` for random weights.
+        align_corners: as in ``SideOutputNetwork``.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if it does not hold VGG16's weights.
     """
 
-    def __init__(self, pretrained: str | None = None) -> None:
-        super().__init__(VGGFeatures(), fusion_weights=(0.3, 0.3, 0.4))
+    def __init__(self, pretrained: str | None = None, *, align_corners: bool = False) -> None:
+        super().__init__(VGGFeatures(), fusion_weights=(0.3, 0.3, 0.4), align_corners=align_corners)
         if pretrained:
             load_vgg16(pretrained, self.backbone)
 
     @classmethod
     def from_official(cls, path: str | Path) -> SideOutputVGG:
-        """The network of a checkpoint (a bare state dict) of the authors' code.
+        """The network of a checkpoint (a bare state dict) of the authors' code, which aligns corners.
 
         Raises:
             FileNotFoundError: if there is no such file.
             ValueError: if keys are missing, extra or mis-shaped: all of them in one message.
         """
-        network = cls()
+        network = cls(align_corners=True)
         load_weights({_our_name(key): value for key, value in read_weights(path).items()}, network, path)
         return network
 

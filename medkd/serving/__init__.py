@@ -2,6 +2,6 @@
 
 from medkd.serving.checks import deployment_problems
 from medkd.serving.environment import make_label_environment
-from medkd.serving.place import Deployment, deploy, rollback
+from medkd.serving.place import Deployment, deploy, keep_student, rollback
 
-__all__ = ["Deployment", "deploy", "deployment_problems", "make_label_environment", "rollback"]
+__all__ = ["Deployment", "deploy", "deployment_problems", "keep_student", "make_label_environment", "rollback"]

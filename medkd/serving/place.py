@@ -1,8 +1,4 @@
-"""Putting a bundle where a MONAI Label server looks for it, and taking it back.
-
-``APP/model/NAME`` is a link to ``APP/model/.versions/NAME/0001``, ``0002``, …: a link is replaced in one step, so that
-there is a whole bundle at any moment, and the versions before it stay.
-"""
+"""Putting a bundle where a MONAI Label server looks for it, and taking it back."""
 
 from __future__ import annotations
 
@@ -13,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import medkd
-from medkd.bundle import read_bundle
+from medkd.bundle import freeze, read_bundle, unfrozen
 from medkd.files import atomic_folder
 from medkd.serving.checks import deployment_problems
+from medkd.serving.versions import decide, next_version, serve, served, served_before
 
-__all__ = ["Deployment", "deploy", "rollback"]
+__all__ = ["Deployment", "deploy", "keep_student", "rollback"]
 
 _PARTS = {part: part for part in ("configs", "docs", "LICENSE", "models/model.pt")}
 # Retraining distils from the teacher there is: one that was put there, or else the one that the training made first.
@@ -59,7 +56,10 @@ def deploy(bundle: str | Path, app_dir: str | Path, *, name: str | None = None, 
         bundle: the bundle's folder, with ``models/model.pt``.
         app_dir: the app's folder, with its ``main.py``; where there is none yet, medkd's own app is made.
         name: what the server will call it; the folder's name by default.
-        link: lead to the bundle itself and copy nothing; then the server's trainings write there.
+        link: lead to the bundle itself and copy nothing.
+
+    What the student was trained with is written into the copy's configurations and metadata; a bundle that is linked to
+    must say it already (``medkd freeze``).
 
     Raises:
         FileNotFoundError: if the folder holds something else than an app.
@@ -68,6 +68,10 @@ def deploy(bundle: str | Path, app_dir: str | Path, *, name: str | None = None, 
     source, app = Path(bundle).resolve(), Path(app_dir).resolve()
     name = name or source.name
     problems = deployment_problems(source, name)
+    if link and not problems:
+        problems = [
+            f"{path}: differs from what the student was trained with; `medkd freeze`" for path in unfrozen(source)
+        ]
     if problems:
         raise ValueError("\n".join([f"{source}: cannot be served:", *(f"  - {problem}" for problem in problems)]))
     _make_app(app)
@@ -76,32 +80,44 @@ def deploy(bundle: str | Path, app_dir: str | Path, *, name: str | None = None, 
         raise ValueError(
             f"{place}: expected nothing or an earlier deployment, found a folder; remove it or give another --name"
         )
-    versions = app / "model" / ".versions" / name
-    version = versions / f"{_latest(versions) + 1:04d}"
+    version = next_version(place)
     if link:
-        versions.mkdir(parents=True, exist_ok=True)
+        version.parent.mkdir(parents=True, exist_ok=True)
         version.symlink_to(source, target_is_directory=True)
     else:
         _copy(source, version)
-    _lead(place, version)
+    serve(place, version)
     return Deployment(place, version, read_bundle(source).modality)
 
 
 def rollback(app_dir: str | Path, name: str) -> Deployment:
-    """Let the server find the version before the present one again; the present one stays on disk.
+    """Let the server find the version again that was served before the present one, which stays on disk.
 
     Raises:
         FileNotFoundError: if nothing of that name was deployed, or no version is before it.
     """
     place = Path(app_dir).resolve() / "model" / name
-    if not place.is_symlink():
-        raise FileNotFoundError(f"{place}: expected a deployed bundle, found none")
-    present = place.parent / place.readlink()
-    earlier = [v for v in _versions(present.parent) if v.name < present.name]
-    if not earlier:
-        raise FileNotFoundError(f"{place}: expected a version before {present.name}, found none")
-    _lead(place, earlier[-1])
-    return Deployment(place, earlier[-1], read_bundle(earlier[-1]).modality)
+    version = served_before(place)
+    serve(place, version)
+    return Deployment(place, version, read_bundle(version).modality)
+
+
+def keep_student(place: Path, student: Path) -> Path:
+    """Make a version of the one that is served and a retrained student; it is not served yet.
+
+    Args:
+        place: ``APP/model/NAME``.
+        student: the file with its weights and settings.
+
+    Returns:
+        The version's folder. The bundle's own data, which no version holds twice, is linked to.
+
+    Raises:
+        FileNotFoundError: if nothing was deployed there.
+    """
+    present, version = served(place).resolve(), next_version(place)
+    _copy(present, version, student=student)
+    return version
 
 
 def _make_app(app: Path) -> None:
@@ -115,7 +131,7 @@ def _make_app(app: Path) -> None:
         shutil.copy2(Path(medkd.__file__).parent / "monailabel" / "main.py", partial / "main.py")
 
 
-def _copy(source: Path, version: Path) -> None:
+def _copy(source: Path, version: Path, *, student: Path | None = None) -> None:
     with atomic_folder(version) as partial:
         for part, place in _PARTS.items():
             target = partial / place
@@ -124,20 +140,9 @@ def _copy(source: Path, version: Path) -> None:
                 shutil.copytree(source / part, target)
             elif (source / part).is_file():
                 shutil.copy2(source / part, target)
-
-
-def _lead(place: Path, version: Path) -> None:
-    """Replace the link in one step; it is relative, so that the app may be moved."""
-    fresh = place.with_name(f".{os.getpid()}-{place.name}")
-    fresh.unlink(missing_ok=True)
-    fresh.symlink_to(os.path.relpath(version, place.parent), target_is_directory=True)
-    fresh.replace(place)
-
-
-def _latest(versions: Path) -> int:
-    return max((int(v.name) for v in _versions(versions)), default=0)
-
-
-def _versions(folder: Path) -> list[Path]:
-    """Whole ones: a copy in the making has another name."""
-    return sorted(folder.glob("[0-9][0-9][0-9][0-9]"))
+        if student is not None:
+            shutil.copy2(student, partial / "models" / "model.pt")
+            decide(partial, {"promoted": False, "reason": "it was not compared with the one that is served"})
+            if (source / "data").is_dir():
+                (partial / "data").symlink_to(os.path.relpath((source / "data").resolve(), version))
+        freeze(partial)  # the server reads files, and knows nothing of settings in weights

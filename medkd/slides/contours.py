@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from medkd.files import atomic_path
 
-__all__ = ["find_contours", "write_geojson"]
+__all__ = ["area", "find_contours", "without_holes", "write_geojson"]
 
 Ring = list[list[float]]
 _COLOUR = (200, 0, 0)  # what QuPath gives to tumour
 
 
 def find_contours(
-    probability: NDArray[np.uint8], *, threshold: float, scale: float, size: tuple[int, int]
+    probability: NDArray[np.uint8] | NDArray[np.float32], *, threshold: float, scale: float, size: tuple[int, int]
 ) -> Iterator[list[Ring]]:
     """Polygons around what is above a threshold.
 
@@ -43,6 +43,28 @@ def find_contours(
     for points, ends in zip(*filled, strict=True):
         inside = np.clip(points, 0, (size[1], size[0])).round(2)
         yield [inside[a:b].tolist() for a, b in pairwise(ends)]
+
+
+def without_holes(rings: list[Ring]) -> Ring:
+    """One ring for formats that know no holes: it goes to every hole by the shortest way, around it, and back.
+
+    Args:
+        rings: the outline, then its holes, as ``find_contours`` gives them.
+    """
+    outline = rings[0]
+    for hole in rings[1:]:
+        corners = hole[:-1]
+        distance = np.linalg.norm(np.array(outline)[:, None] - np.array(corners), axis=-1)
+        start, entry = (int(n) for n in np.unravel_index(distance.argmin(), distance.shape))
+        around = [*corners[entry:], *corners[: entry + 1]]
+        outline = [*outline[: start + 1], *around, *outline[start:]]
+    return outline
+
+
+def area(ring: Ring) -> float:
+    """What a ring encloses; of one ``without_holes`` their area does not count."""
+    x, y = np.array(ring).T
+    return float(abs(np.dot(x[:-1], y[1:]) - np.dot(x[1:], y[:-1])) / 2)
 
 
 def write_geojson(path: Path, polygons: Iterator[list[Ring]], *, class_name: str) -> int:

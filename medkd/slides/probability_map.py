@@ -16,13 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
 
 from medkd.files import atomic_path
+from medkd.slides.grid import Grid
 from medkd.slides.plan import MAP_SUFFIX, SlidePlan
 from medkd.slides.pyramid import read_settings
 
-__all__ = ["ProbabilityMap", "naming"]
+__all__ = ["ProbabilityMap", "core_bytes", "naming"]
 
 
 class ProbabilityMap:
@@ -128,6 +132,28 @@ class ProbabilityMap:
         keys = sorted(k for k in {*found, *self.settings} if found.get(k) != self.settings.get(k))
         told = "; ".join(f"{key} {self.settings.get(key)}, found {found.get(key)}" for key in keys)
         raise ValueError(f"{place}: made with other settings; remove it or name another output. Expected {told}")
+
+
+def core_bytes(probability: Tensor, grid: Grid) -> NDArray[np.uint8]:
+    """The map's pixels of cores, from what the network gives for them with the halo around.
+
+    Args:
+        probability: ``[N, 1, rows, columns]``, 0 to 1.
+        grid: tells the halo, and how many pixels are averaged to one of the map.
+
+    Returns:
+        ``[N, rows, columns]``, 0 to 255.
+
+    Raises:
+        ValueError: for values that are no probabilities.
+    """
+    rows, columns = (slice(grid.halo, side - grid.halo) for side in probability.shape[-2:])
+    core = torch.as_tensor(probability).as_subclass(Tensor)[..., rows, columns]
+    pooled = F.avg_pool2d(core.float(), grid.map_downsample)[:, 0]
+    if not bool(((pooled > -1e-3) & (pooled < 1 + 1e-3)).all()):  # NaN is not between them either
+        raise ValueError(f"expected probabilities from 0 to 1, got {pooled.min().item():g} to {pooled.max().item():g}")
+    bytes_: NDArray[np.uint8] = (pooled.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+    return bytes_
 
 
 @contextmanager

@@ -24,7 +24,7 @@ def network_downsample(
     Args:
         slide: the slide.
         mpp: microns per pixel of the network's input; within 5 % of a level, that level is taken as it is.
-        downsample: the answer itself, at least 1, where no ``mpp`` is given.
+        downsample: the answer itself, where no ``mpp`` is given; below 1 the network sees a slide enlarged.
         slide_mpp: microns per pixel at level 0, for a slide whose file does not say.
 
     Raises:
@@ -32,8 +32,8 @@ def network_downsample(
             too coarse.
     """
     if downsample is not None and mpp is None:
-        if downsample < 1:
-            raise ValueError(f"expected a downsample of at least 1 level-0 pixel per pixel, got {downsample}")
+        if downsample <= 0:
+            raise ValueError(f"expected a downsample above 0, level-0 pixels per pixel, got {downsample}")
         return float(downsample)
     if mpp is None or downsample is not None:
         raise ValueError(f"expected either mpp or downsample, got mpp {mpp} and downsample {downsample}")
@@ -59,7 +59,7 @@ def read_scaled(
         slide: the slide.
         location: row and column of the upper left corner (not of a pixel's centre), in level-0 pixels.
         size: rows and columns of the result.
-        downsample: level-0 pixels per pixel of the result, at least 1.
+        downsample: level-0 pixels per pixel of the result.
 
     Returns:
         Pixels ``[rows, columns, 3]`` of 8 bit; white beyond the slide's border.

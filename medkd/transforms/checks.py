@@ -12,11 +12,13 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 from torch import Tensor
 
+from medkd.reading.series import series_problems
+
 __all__ = ["CheckCased", "CheckFilesd", "file_problem", "image_problems", "label_problems"]
 
 
 class CheckFilesd(MapTransform):
-    """Before loading: every path exists, and a DICOM folder holds one series.
+    """Before loading: every path exists, and a DICOM folder holds one series that is a volume.
 
     Args:
         keys: keys of paths (a file, or the folder of one DICOM series).
@@ -93,13 +95,8 @@ def file_problem(path: str | Path) -> str | None:
         return f"{path}: expected a file or a DICOM folder, found nothing there"
     if not path.is_dir():
         return None
-    series = _series_in(path)
-    if len(series) == 1:
-        (headers,) = series.values()
-        return _stack_problem(path, headers)
-    counts = sorted(map(len, series.values()))
-    found = f"{len(series)} series with {counts} files" if series else "no DICOM file"
-    return f"{path}: expected a folder with one DICOM series, found {found}"
+    problems = series_problems(path)
+    return f"{path}: " + "; ".join(problems) if problems else None
 
 
 def image_problems(image: Tensor, *, spatial_dims: int = 3, channels: int = 1, contrast: bool = True) -> list[str]:
@@ -152,40 +149,6 @@ def label_problems(label: Tensor, image: Tensor, classes: Collection[int], ignor
 
 def _same_grid(label: Any, image: Any) -> bool:
     return bool(np.allclose(np.asarray(label.affine), np.asarray(image.affine), atol=1e-3))
-
-
-def _series_in(folder: Path) -> dict[str, list[Any]]:
-    """For each DICOM series in a folder the headers of its slices, by file name; a DICOMDIR is none."""
-    from pydicom import dcmread
-    from pydicom.errors import InvalidDicomError
-
-    tags = ["SeriesInstanceUID", "ImagePositionPatient", "InstanceNumber"]
-    series: dict[str, list[Any]] = {}
-    for file in sorted(p for p in folder.iterdir() if p.is_file()):
-        try:
-            header = dcmread(file, stop_before_pixels=True, specific_tags=tags)
-        except InvalidDicomError:
-            continue
-        if header.get("SeriesInstanceUID"):
-            series.setdefault(str(header.SeriesInstanceUID), []).append(header)
-    return series
-
-
-def _stack_problem(folder: Path, headers: list[Any]) -> str | None:
-    """MONAI stacks slices by their instance numbers, and takes the first and the last for the geometry."""
-    positions = {str(header.get("ImagePositionPatient") or header.filename) for header in headers}
-    if len(positions) < len(headers):
-        found = f"{len(headers)} slices at {len(positions)} positions; split the phases into folders"
-        return f"{folder}: expected a DICOM series with one slice at a position, found {found}"
-    if not all(header.get("ImagePositionPatient") for header in headers):
-        return None
-    headers = sorted(headers, key=lambda header: int(header.get("InstanceNumber") or 0))
-    places = np.array([header.ImagePositionPatient for header in headers], dtype=float)
-    back = int((np.diff(places, axis=0) @ (places[-1] - places[0]) <= 0).sum())
-    found = f"{back} of {len(headers) - 1} steps that go back"
-    return (
-        f"{folder}: expected slices that follow each other by their instance numbers, found {found}" if back else None
-    )
 
 
 def _name(image: Tensor) -> str:

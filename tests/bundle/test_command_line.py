@@ -143,7 +143,9 @@ def test_all_problems_of_a_command_line_come_at_once(configs):
     files = ["--config_file", configs / "train.yaml"]
     with pytest.raises(ValueError, match=r"'max_epoch'.*; unknown key 'splt'"):
         read(*files, "--max_epoch=3", "--splt", "x")
-    with pytest.raises(ValueError, match=r"train\.yaml: --max_epochs: expected a number .*; --resume: expected true or"):
+    with pytest.raises(
+        ValueError, match=r"train\.yaml: --max_epochs: expected a number .*; --resume: expected true or"
+    ):
         read(*files, "--max_epochs=few", "--resume", "maybe", max_epochs="few", resume="maybe")
 
 

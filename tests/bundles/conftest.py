@@ -23,7 +23,6 @@ class Case:
     bundle: Path
     data: Path
     settings: dict[str, Any]  # of train.yaml
-    inference: dict[str, Any]  # of inference.yaml
     channels: int  # of an image
     traced: bool  # exported by tracing; scripted otherwise
     score_header: str  # of cases.csv
@@ -62,13 +61,12 @@ QUICK = {"max_epochs": 3, "epoch_length": 2, "val_interval": 1, "num_workers": 0
 
 
 def confkd(root: Path) -> Case:
-    make_cardiac_phantoms(root / "data", strong=1, weak=3, validation=2, test=2, size=64, slices=3)
+    make_cardiac_phantoms(root / "data", strong=1, weak=3, validation=3, test=2, size=64, slices=3)
     network = {"network_def#channels": [4, 8, 16, 16]}
     return Case(
         bundle=ROOT / "bundles" / "confkd_cardiac_mri_segmentation",
         data=root / "data",
         settings={**QUICK, **network, "patch_size": [32, 32], "volumes_per_batch": 2},
-        inference={**network, "patch_size": [32, 32]},
         channels=1,
         traced=False,
         score_header="case,patient,branch,class,dice,hd95,unit",
@@ -82,12 +80,11 @@ def confkd(root: Path) -> Case:
 
 
 def kdas(root: Path) -> Case:
-    make_polyp_phantoms(root / "data", training=6, validation=2, test=2, size=64)
+    make_polyp_phantoms(root / "data", training=6, validation=3, test=2, size=64)
     case = Case(
         bundle=ROOT / "bundles" / "kdas_polyp_segmentation",
         data=root / "data",
         settings={**QUICK, "image_size": [64, 96], "scales": [1.0, 0.5], "batch_size": 2, "teacher_def#backbone": "b1"},
-        inference={"image_size": [64, 96]},
         channels=3,
         traced=True,
         score_header="case,patient,dataset,branch,class,dice,iou",
@@ -104,18 +101,17 @@ def kdas(root: Path) -> Case:
 
 
 def ikdmil(root: Path) -> Case:
-    make_histology_phantoms(root / "data", training=8, validation=4, test=4, size=64)
+    make_histology_phantoms(root / "data", training=8, validation=5, test=4, size=64)
     switch = {"teacher_epochs": 1, "switch_epochs": [1, 2]}
     case = Case(
         bundle=ROOT / "bundles" / "ikdmil_histology_segmentation",
         data=root / "data",
         settings={**QUICK, **switch, "image_size": [64, 48], "batch_size": 4},
-        inference={"image_size": [64, 48]},
         channels=3,
         traced=True,
         score_header="case,location,region,patient,positive,branch,f1,iou,hausdorff,background_f1",
         score_line=r"(phantom\d+)\.png,,\1,\1,[01],(student|all_foreground),([\d.]*,){3}[\d.]*",
-        scores=4 * 2,  # tiles x (student, zero line)
+        scores=4 * 2,  # tiles x (student, baseline)
         summary="all_foreground",
         rungs=("mil_teacher", "role_switch"),
         claim="role_switch − mil_teacher",

@@ -1,5 +1,6 @@
 """What MONAI demands of every bundle, and what medkd promises of its own; one suite for all bundles."""
 
+import ast
 import json
 import re
 import shutil
@@ -11,6 +12,8 @@ import mlflow
 import pytest
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_metadata, verify_net_in_out
+
+from medkd.datasets import load_datalist
 
 from .conftest import ROOT, Case
 
@@ -104,7 +107,7 @@ def test_bundle_holds_configuration_only(case: Case) -> None:
 
 def test_training_writes_the_student(case: Case, trained: Path) -> None:
     content = torch.load(trained / "models" / "model.pt", weights_only=True)
-    assert list(content) == ["model"]
+    assert list(content) == ["model", "settings"]
     assert [path.name for path in (trained / "models").iterdir()] == ["model.pt"]
     saves = sorted(path.name for path in (trained / "checkpoints").glob("epoch=*.pt"))
     assert saves == ["epoch=0002.pt", "epoch=0003.pt"]
@@ -162,10 +165,32 @@ def test_missing_dataset_is_refused(case: Case, tmp_path: Path) -> None:
     assert str(tmp_path / "nowhere") in done.stderr
 
 
-def test_two_processes_train_together(case: Case, tmp_path: Path) -> None:
-    command = case.command(["train.yaml", "multi_gpu_train.yaml"], **case.training(tmp_path))
+_SAY_METRICS = "$print('METRICS', {k: float(v) for k, v in @validate#evaluator.state.metrics.items()})"
+
+
+def _metrics(said: str) -> list[dict[str, float]]:
+    return [ast.literal_eval(line.split("METRICS ")[1]) for line in said.splitlines() if "METRICS " in line]
+
+
+def test_a_datalist_without_validation_trains_and_keeps_the_last_student(case: Case, tmp_path: Path) -> None:
+    datalist = load_datalist(case.data)  # of absolute paths
+    (tmp_path / "datalist.json").write_text(json.dumps({**datalist, "validation": []}))
+    case.train(tmp_path, dataset_dir=tmp_path, max_epochs=1)
+    assert (tmp_path / "models" / "model.pt").is_file()
+
+
+def test_two_processes_train_together_and_validate_as_one_does(case: Case, tmp_path: Path) -> None:
+    """The validation images do not divide: each must be counted, and once."""
+    end = {"finalize": [_SAY_METRICS, "$medkd.distributed.stop()"]}
+    (tmp_path / "end.yaml").write_text(json.dumps(end))
+    files = ["train.yaml", "multi_gpu_train.yaml", str(tmp_path / "end.yaml")]
+    command = case.command(files, **case.training(tmp_path, max_epochs=1))
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", *command[1:]]
     done = subprocess.run(torchrun, cwd=case.bundle, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-4000:]
-    assert (tmp_path / "models" / "model.pt").is_file()
-    assert len(list((tmp_path / "checkpoints").glob("epoch=*.pt"))) == 2
+    assert len(list((tmp_path / "checkpoints").glob("epoch=*.pt"))) == 1
+    again = ["$medkd.networks.load_model(@model_path, @network)", "$@validate#evaluator.run()"]
+    (tmp_path / "one.yaml").write_text(json.dumps({**end, "run": again, "finalize": [_SAY_METRICS]}))
+    (alone,) = _metrics(case.train(tmp_path, str(tmp_path / "one.yaml"), max_epochs=1).stdout)
+    assert case.key_metric in alone
+    assert [pytest.approx(alone, abs=1e-6)] * 2 == _metrics(done.stdout)

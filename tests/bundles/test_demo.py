@@ -14,7 +14,7 @@ from .conftest import environment
 SHORT = {
     "confkd": [],
     "kdas": ["max_epochs=8", "epoch_length=5", "val_interval=2"],
-    "ikdmil": ["teacher_epochs=2", "max_epochs=4", "epoch_length=6", "switch_epochs=[2]", "val_interval=2"],
+    "ikdmil": ["teacher_epochs=2", "max_epochs=4", "epoch_length=6", "val_interval=2"],
 }
 ORDER = {
     "confkd": ["weak_only", "decoupled", "kl_entropy", "full_supervision"],

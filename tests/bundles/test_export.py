@@ -10,7 +10,6 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
-import yaml
 from monai.data import load_net_with_metadata
 
 from medkd.cli import main
@@ -21,15 +20,9 @@ from .conftest import Case
 
 @pytest.fixture(scope="module")
 def own(case: Case, trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the bundle whose inference has the settings of the test, with its student."""
+    """A copy of the bundle as it is shipped, with a student of other settings."""
     folder = tmp_path_factory.mktemp("export")
     shutil.copytree(case.bundle / "configs", folder / "bundle" / "configs")
-    path = folder / "bundle" / "configs" / "inference.yaml"
-    config = yaml.safe_load(path.read_text())
-    for key, value in case.inference.items():
-        place, _, name = key.rpartition("#")
-        (config[place] if place else config)[name] = value
-    path.write_text(yaml.safe_dump(config, sort_keys=False))
     shutil.copytree(trained / "models", folder / "bundle" / "models")
     return folder / "bundle"
 

@@ -25,7 +25,7 @@ def _frame(size: tuple[int, int]) -> Image.Image:
 
 def _infer(case: Case, trained: Path, frames: Path, out: Path) -> None:
     model = trained / "models" / "model.pt"
-    case.run(["inference.yaml"], dataset_dir=frames, output_dir=out, model_path=model, **case.inference)
+    case.run(["inference.yaml"], dataset_dir=frames, output_dir=out, model_path=model)
 
 
 def test_every_kind_of_frame_gets_a_mask_of_its_size(case: Case, trained: Path, tmp_path: Path) -> None:
@@ -64,7 +64,8 @@ def test_mask_is_the_network_s_map_in_its_place(case: Case, trained: Path, tmp_p
     shifted = {k: v.clone() for k, v in network.state_dict().items()}
     shifted["fusion_head.bias"] -= logits.median()
     (tmp_path / "models").mkdir()
-    torch.save({"model": shifted}, tmp_path / "models" / "model.pt")
+    content = torch.load(trained / "models" / "model.pt", weights_only=True)
+    torch.save({**content, "model": shifted}, tmp_path / "models" / "model.pt")
     expected = torch.nn.functional.interpolate(logits - logits.median(), (90, 130), mode="bilinear")[0, 0] > 0
     _infer(case, tmp_path, tmp_path / "frame.png", tmp_path / "out")
     with Image.open(tmp_path / "out" / "frame_seg.png") as mask:
@@ -82,7 +83,6 @@ def test_a_frame_that_cannot_be_read_is_named(case: Case, trained: Path, tmp_pat
         dataset_dir=tmp_path / "cut.jpg",
         output_dir=tmp_path / "out",
         model_path=trained / "models" / "model.pt",
-        **case.inference,
     )
     assert done.returncode
     assert "cut.jpg" in done.stdout + done.stderr
@@ -123,3 +123,7 @@ def test_networks_of_monai_are_teacher_and_student(case: Case, tmp_path: Path) -
         **{**own, "teacher_path": tmp_path / "teacher.pt"},
     )
     checkpoints.load_model(tmp_path / "models" / "model.pt", UNet(**student))
+    (tmp_path / "frames").mkdir()
+    _frame((70, 51)).save(tmp_path / "frames" / "a.png")
+    _infer(case, tmp_path, tmp_path / "frames", tmp_path / "out")  # the student's file says which network it is of
+    assert (tmp_path / "out" / "a_seg.png").is_file()

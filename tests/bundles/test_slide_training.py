@@ -1,9 +1,12 @@
 """From annotated slides to a scored student, without a tile image being written."""
 
+import json
 from pathlib import Path
 
+import mlflow
 import pandas as pd
 import pytest
+import tifffile
 import torch
 
 from medkd.datasets.camelyon16 import prepare_camelyon16
@@ -31,6 +34,9 @@ def data(tmp_path_factory):
     return folder / "data"
 
 
+TRACKING = BUNDLE / "configs" / "tracking.yaml"
+
+
 def run(configs, data, root, **settings):
     settings = {"bundle_root": root, "dataset_dir": data, "image_size": [32, 32], "num_workers": 0, **settings}
     run_bundle([BUNDLE / "configs" / name for name in configs], **settings)
@@ -38,8 +44,9 @@ def run(configs, data, root, **settings):
 
 def test_a_student_is_trained_and_scored_on_places_in_slides(data, tmp_path):
     quick = {"teacher_epochs": 1, "max_epochs": 2, "epoch_length": 2, "batch_size": 4, "val_interval": 1}
-    run(["train.yaml"], data, tmp_path, switch_epochs=[1], progress="false", **quick)
-    assert torch.load(tmp_path / "models" / "model.pt", weights_only=True)["model"]
+    run(["train.yaml"], data, tmp_path, switch_epochs=[1], progress="false", tracking=TRACKING, **quick)
+    kept = torch.load(tmp_path / "models" / "model.pt", weights_only=True)["settings"]
+    assert (kept["mpp"], kept["downsample"]) == (1.0, None)  # slides of half a micron, tiles shrunk to a half
     run(["train.yaml", "evaluate.yaml"], data, tmp_path)
     cases = pd.read_csv(tmp_path / "eval" / "cases.csv")
     student = cases[cases["branch"] == "student"]
@@ -49,3 +56,16 @@ def test_a_student_is_trained_and_scored_on_places_in_slides(data, tmp_path):
     assert student.loc[student["positive"] == 0, "background_f1"].notna().all()
     assert pd.read_csv(tmp_path / "eval" / "regions.csv")["pxap"].between(0, 1).all()
     assert sorted(path.name for path in data.iterdir()) == ["datalist.json"]
+    slide = data.parent / "slides" / "testing" / "images" / "test_001.tif"
+    run_bundle(
+        [BUNDLE / "configs" / "slides.yaml"], bundle_root=tmp_path, dataset_dir=slide, output_dir=tmp_path / "out",
+        tile_size=64, halo=16, num_workers=0, map_downsample=4,
+    )  # fmt: skip
+    with tifffile.TiffFile(tmp_path / "out" / "test_001_probability.ome.tif") as map_:
+        assert map_.pages[0].shape == (63, 75)  # of 500 × 600: half the size by the student's scale, and a quarter
+    contours = json.loads((tmp_path / "out" / "test_001_contours.geojson").read_text())
+    assert contours["features"]  # at the student's own threshold, on a slide with tumour
+    store = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'eval' / 'mlruns.db'}")
+    (tracked,) = store.search_runs([e.experiment_id for e in store.search_experiments()])
+    for name, steps in (("teacher_learning_rate", [1]), ("learning_rate", [1, 2])):  # both stages are one run
+        assert [metric.step for metric in store.get_metric_history(tracked.info.run_id, name)] == steps

@@ -8,6 +8,11 @@ import pytest
 import SimpleITK as sitk
 import torch
 
+from medkd.infer import infer_study
+
+from ..dicom.conftest import datasets, write
+from ..dicom.conftest import volume as slices_of_a_series
+from ..dicom.test_series import FAULTS
 from .conftest import Case
 
 pytestmark = pytest.mark.parametrize("case", ["confkd"], indirect=True)
@@ -15,15 +20,8 @@ pytestmark = pytest.mark.parametrize("case", ["confkd"], indirect=True)
 OBLIQUE = np.array([[1.2, -0.5, 0.9, -40.0], [0.6, 1.3, -1.1, 22.0], [-0.1, 0.4, 7.8, 5.0], [0, 0, 0, 1.0]])
 
 
-def _infer(case: Case, trained: Path, study: Path, out: Path, **more: object) -> np.ndarray:
-    case.run(
-        ["inference.yaml"],
-        dataset_dir=study,
-        output_dir=out,
-        model_path=trained / "models" / "model.pt",
-        patch_size=case.settings["patch_size"],
-        **{"network_def#channels": case.settings["network_def#channels"], **more},
-    )
+def _infer(case: Case, trained: Path, study: Path, out: Path) -> np.ndarray:
+    case.run(["inference.yaml"], dataset_dir=study, output_dir=out, model_path=trained / "models" / "model.pt")
     (result,) = out.glob("*_seg.nii.gz")
     return nib.load(result)
 
@@ -33,17 +31,45 @@ def volume() -> np.ndarray:
     return np.random.default_rng(0).normal(size=(45, 38, 3)).astype(np.float32)
 
 
-@pytest.mark.parametrize("pixdim", ["[-1,-1,-1]", "[2.0,2.0,-1]"])
+@pytest.mark.parametrize("pixdim", [[-1, -1, -1], [2.0, 2.0, -1]])
 def test_oblique_volume_of_three_slices_keeps_shape_affine_and_labels(
-    case: Case, trained: Path, tmp_path: Path, volume: np.ndarray, pixdim: str
+    case: Case, trained: Path, tmp_path: Path, volume: np.ndarray, pixdim: list
 ) -> None:
     study = tmp_path / "oblique.nii.gz"
     nib.save(nib.Nifti1Image(volume, OBLIQUE), study)
-    result = _infer(case, trained, study, tmp_path / "out", pixdim=pixdim)
+    content = torch.load(trained / "models" / "model.pt", weights_only=True)
+    (tmp_path / "models").mkdir()
+    torch.save({**content, "settings": {**content["settings"], "pixdim": pixdim}}, tmp_path / "models" / "model.pt")
+    result = _infer(case, tmp_path, study, tmp_path / "out")
     assert result.shape == volume.shape
     np.testing.assert_allclose(result.affine, OBLIQUE, atol=1e-4)
     assert result.get_data_dtype() == np.uint8
     assert set(np.unique(result.dataobj)) <= {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize("pixdim", [[-1, -1, -1], [1.7, 1.7, -1]])
+def test_units_and_geometry_of_an_oblique_anisotropic_image_are_kept_exactly(
+    case: Case, trained: Path, tmp_path: Path, volume: np.ndarray, pixdim: list
+) -> None:
+    """As scanners have it: turned about two axes, thick slices, and here in microns."""
+    study = tmp_path / "study.nii.gz"
+    about_x, about_z = np.deg2rad(27.0), np.deg2rad(-33.0)
+    turn = np.array([[1, 0, 0], [0, np.cos(about_x), -np.sin(about_x)], [0, np.sin(about_x), np.cos(about_x)]])
+    turn = turn @ np.array([[np.cos(about_z), -np.sin(about_z), 0], [np.sin(about_z), np.cos(about_z), 0], [0, 0, 1]])
+    affine = np.eye(4)
+    affine[:3, :3], affine[:3, 3] = turn * [0.7, 1.3, 9.6], [-31.7, 18.9, 4.3]
+    image = nib.Nifti1Image(volume, affine)
+    image.header.set_xyzt_units("micron", "sec")
+    nib.save(image, study)
+    content = torch.load(trained / "models" / "model.pt", weights_only=True)
+    (tmp_path / "models").mkdir()
+    torch.save({**content, "settings": {**content["settings"], "pixdim": pixdim}}, tmp_path / "models" / "model.pt")
+    result = _infer(case, tmp_path, study, tmp_path / "out")
+    assert result.shape == volume.shape
+    assert result.header.get_xyzt_units() == ("micron", "sec")
+    np.testing.assert_array_equal(result.get_sform(), nib.load(study).affine)
+    np.testing.assert_allclose(result.get_qform(), nib.load(study).affine, atol=1e-5)
+    np.testing.assert_allclose(result.header.get_zooms(), nib.load(study).header.get_zooms(), rtol=1e-6)
 
 
 def test_label_map_is_the_network_s_argmax(case: Case, trained: Path, tmp_path: Path, volume: np.ndarray) -> None:
@@ -107,7 +133,23 @@ def test_four_dimensional_image_is_refused(case: Case, trained: Path, tmp_path: 
         dataset_dir=tmp_path / "cine.nii.gz",
         output_dir=tmp_path / "out",
         model_path=trained / "models" / "model.pt",
-        **{"network_def#channels": case.settings["network_def#channels"]},
     )
     assert done.returncode
     assert "cine.nii.gz: expected a 3D image of one channel, found 16 × 16 × 3 × 5" in done.stdout + done.stderr
+
+
+@FAULTS
+def test_a_series_that_is_no_volume_is_refused_by_the_bundle_as_by_medkd_infer(
+    case: Case, trained: Path, tmp_path: Path, break_it, message: str
+) -> None:
+    slices = datasets(slices_of_a_series())
+    break_it(slices)
+    write(tmp_path / "study", slices)
+    with pytest.raises(ValueError, match=message) as refused:
+        infer_study(case.bundle, tmp_path / "study", tmp_path / "seg.dcm")
+    model = trained / "models" / "model.pt"
+    files = {"dataset_dir": tmp_path / "study", "output_dir": tmp_path / "out", "model_path": model}
+    done = case.run(["inference.yaml"], check=False, **files)
+    assert done.returncode
+    assert str(refused.value) in done.stdout + done.stderr
+    assert not list(tmp_path.rglob("*_seg*"))

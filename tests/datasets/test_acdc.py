@@ -287,3 +287,10 @@ def test_real_patients_are_prepared(tmp_path):
         assert set(np.unique(weak)) <= {0, 1, 2, 3, 255}
         assert 0 < annotated.mean() < 0.1
         assert (weak[annotated] == truth[annotated]).mean() > 0.9
+
+
+def test_without_validation_patients_the_datalist_can_be_trained_on(source, tmp_path):
+    counts = prepare(source, tmp_path / "out", validation=0)
+    assert counts["validation"]["patients"] == 0
+    assert load_datalist(tmp_path / "out", "validation") == []
+    assert len(load_datalist(tmp_path / "out", "training")) == counts["training"]["images"]

@@ -107,14 +107,22 @@ def test_without_patients_an_image_in_two_sections_is_named(dataset):
 @pytest.mark.parametrize("change", ["absent", "empty", "unknown"])
 def test_a_section_without_items_is_refused_when_asked_for(dataset, change):
     folder, datalist = dataset
-    section = "trainign" if change == "unknown" else "validation"
+    section = "trainign" if change == "unknown" else "test"
     if change == "absent":
-        del datalist["validation"]
+        del datalist["test"]
     elif change == "empty":
-        datalist["validation"] = []
+        datalist["test"] = []
     write_datalist(folder / "datalist.json", datalist)
     assert problems_of(load_datalist, folder, section) == [f'"{section}": expected items in this section, found none']
     assert len(load_datalist(folder, "training")) == 2
+
+
+@pytest.mark.parametrize("change", ["absent", "empty"])
+def test_one_can_train_without_validation(dataset, change):
+    folder, datalist = dataset
+    del datalist["validation"]
+    write_datalist(folder / "datalist.json", datalist if change == "absent" else {**datalist, "validation": []})
+    assert load_datalist(folder, "validation") == []
 
 
 def test_a_good_dataset_is_counted(dataset):

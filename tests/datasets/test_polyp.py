@@ -1,5 +1,8 @@
 """The PraNet layout becomes a checked datalist, or nothing at all."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -165,3 +168,29 @@ def test_a_frame_without_contrast_is_refused_before_training_refuses_it(source, 
     Image.new("RGB", (20, 16)).save(source / "TrainDataset" / "images" / "1.png")
     (problem,) = problems_of(source, tmp_path)
     assert problem.endswith("1.png: expected an image with contrast, found the constant 0")
+
+
+def test_test_frames_of_a_trained_sequence_are_one_patient_and_marked(source, tmp_path):
+    """Two test sets have a frame 1; the table speaks of A's alone, and x's sequence was not trained on."""
+    rows = [("0", "s", "A"), ("1", "s", "A"), ("x", "t", "A")]
+    pd.DataFrame(rows, columns=["frame", "sequence", "dataset"]).to_csv(tmp_path / "t.csv", index=False)
+    prepare_polyp(source, tmp_path / "out", sequences=tmp_path / "t.csv")
+    test = load_datalist(tmp_path / "out", "test")
+    assert [(item["patient"], item["seen"]) for item in test] == [
+        ("A/sequence s", True),
+        ("A/sequence t", False),
+        ("B/1", False),
+    ]
+    prepare_polyp(source, tmp_path / "alone")
+    assert {item["seen"] for item in load_datalist(tmp_path / "alone", "test")} == {False}
+
+
+@pytest.mark.skipif("MEDKD_SHARED" not in os.environ, reason="needs the real frames")
+def test_every_test_frame_of_clinicdb_shows_a_sequence_of_training(tmp_path):
+    source = Path(os.environ["MEDKD_SHARED"]) / "data" / "polyp"
+    prepare_polyp(source, tmp_path / "out", sequences="clinicdb")
+    test = load_datalist(tmp_path / "out", "test")
+    clinicdb = [item for item in test if item["dataset"] == "CVC-ClinicDB"]
+    assert (len(clinicdb), len({item["patient"] for item in clinicdb})) == (62, 26)
+    assert all(item["seen"] for item in clinicdb)
+    assert not any(item["seen"] for item in test if item["dataset"] != "CVC-ClinicDB")

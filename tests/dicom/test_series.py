@@ -63,7 +63,7 @@ def _ct(slices):
         one.Modality = "CT"
 
 
-@pytest.mark.parametrize(
+FAULTS = pytest.mark.parametrize(
     ("break_it", "message"),
     [
         (_missing, r"expected slices every 7\.50 mm, found 15\.00 mm after slice 2 of 4; a slice may be missing"),
@@ -79,9 +79,19 @@ def _ct(slices):
         (_other_size, r"expected slices of one size, found \[\(19, 45\), \(38, 45\)\]"),
         (_no_position, "expected slices with a position and an orientation, found 1 without"),
         (_frames, "expected one frame in a file, found 20"),
-        (_ct, "expected the modality MR, found CT"),
     ],
 )
+
+
+def test_another_modality_is_refused(tmp_path):
+    slices = datasets(volume())
+    _ct(slices)
+    write(tmp_path / "study", slices)
+    with pytest.raises(ValueError, match="expected the modality MR, found CT"):
+        read_series(tmp_path / "study", modality="MR")
+
+
+@FAULTS
 def test_what_is_no_volume_is_refused_without_naming_the_patient(tmp_path, break_it, message):
     slices = datasets(volume())
     break_it(slices)

@@ -4,12 +4,12 @@ import copy
 
 import pytest
 import torch
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
 from monai.engines import SupervisedEvaluator
 from monai.handlers import MeanSquaredError, from_engine
 from torch import nn
 
-from medkd.handlers import BestModel, ModelLoader
+from medkd.handlers import BestModel, FinalModel, ModelLoader
 
 
 class Scale(nn.Module):
@@ -102,3 +102,22 @@ def test_the_loader_refuses_another_architecture(tmp_path, new_network):
 def test_the_loader_names_a_file_that_is_missing(tmp_path, new_network):
     with pytest.raises(FileNotFoundError, match=r"none\.pt: expected a trained model"):
         load_with(tmp_path / "none.pt", new_network())
+
+
+def test_settings_are_kept_with_the_weights_and_what_was_measured_takes_its_place(tmp_path, caplog):
+    network, path = Scale(1.0), tmp_path / "model.pt"
+    evaluator = make_evaluator(network, path)
+    for handlers in evaluator._event_handlers.values():
+        handlers.clear()
+    settings = {"image_size": [4, 4], "threshold": "auto"}
+    BestModel(str(path), network, settings=settings).attach(evaluator)
+    evaluator.state.rank, evaluator.state.best_metric_epoch, evaluator.state.epoch = 0, 1, 1
+    evaluator.state.metrics = {"threshold": torch.tensor(0.25), "score": 3.0}
+    evaluator.fire_event(Events.EPOCH_COMPLETED)
+    assert torch.load(path, weights_only=True)["settings"] == {"image_size": [4, 4], "threshold": 0.25}
+    trainer = Engine(lambda engine, batch: None)
+    evaluator.state.best_metric_epoch = -1
+    FinalModel(str(path), network, evaluator, settings=settings).attach(trainer)
+    trainer.fire_event(Events.COMPLETED)
+    assert torch.load(path, weights_only=True)["settings"] == {"image_size": [4, 4]}
+    assert "threshold: expected a validation to calibrate it" in caplog.text

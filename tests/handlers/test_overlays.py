@@ -1,10 +1,12 @@
 """Pictures of the same few cases after every evaluation."""
 
+from pathlib import Path
+
 import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
 from matplotlib.image import imread
 from monai.data import MetaTensor
 
@@ -27,11 +29,11 @@ def pairs(tmp_path):
     return made
 
 
-def run(pairs, folder, *, epochs=1, rank=0, cases=2, keys=None):
+def run(pairs, folder, *, epochs=1, rank=0, cases=2, keys=None, **more):
     engine = Engine(lambda engine, batch: [output for source, output in pairs if source is batch[0]])
     engine.state.rank = rank
     keys = keys or {"label": "label", "student": "pred", "teacher": "teacher"}
-    Overlays(str(folder), keys, cases=cases).attach(engine)
+    Overlays(str(folder), keys, cases=cases, **more).attach(engine)
     engine.run([[source] for source, _ in pairs], max_epochs=epochs)
 
 
@@ -57,6 +59,26 @@ def test_the_masks_are_drawn_in_colour(pairs, tmp_path):
     assert colourful[:, 265:].mean() > 0.05
 
 
+def test_a_probability_is_cut_at_the_threshold_of_its_epoch(pairs, tmp_path):
+    """The threshold is calibrated in the epoch, after the map was seen."""
+    for (_, output), level in zip(pairs, (0.2, 0.4, 0.6), strict=True):
+        output["pred"] = level * output["pred"][1:]
+    pictures = []
+    for threshold in (0.3, 0.5, None):
+        engine = Engine(lambda engine, batch: [output for source, output in pairs if source is batch[0]])
+        Overlays(str(tmp_path), {"student": "pred"}, cases=3).attach(engine)
+        engine.state.metrics = {}
+        if threshold:
+            engine.add_event_handler(
+                Events.ITERATION_COMPLETED, lambda e, t=threshold: e.state.metrics.update(threshold=t)
+            )
+        engine.run([[source] for source, _ in pairs])
+        picture = imread(tmp_path / "epoch_0001.png")[..., :3]
+        rows = np.array_split(np.ptp(picture, axis=-1) > 0.1, 3)
+        pictures.append([bool(row.any()) for row in rows])
+    assert pictures == [[False, True, True], [False, False, True], [False, False, True]]
+
+
 def test_only_the_first_process_draws(pairs, tmp_path):
     run(pairs, tmp_path / "out", rank=1)
     assert not (tmp_path / "out").exists()
@@ -71,3 +93,18 @@ def test_empty_axes_of_a_file_do_not_matter(pairs, tmp_path):
     run(pairs[:1], tmp_path / "with an empty axis")
     first, second = (imread(tmp_path / name / "epoch_0001.png") for name in ("as it is", "with an empty axis"))
     assert np.array_equal(first, second)
+
+
+def test_titles_without_the_names_of_files(pairs, tmp_path):
+    run(pairs, tmp_path / "names")
+    run(pairs, tmp_path / "numbers", anonymous=True)
+    for source, _ in pairs:
+        path = Path(source["image"].meta["filename_or_obj"])
+        source["image"].meta["filename_or_obj"] = str(path.rename(path.with_name(f"Doe^Jane_{path.name}")))
+    run(pairs, tmp_path / "other names")
+    run(pairs, tmp_path / "other names, numbers", anonymous=True)
+    names, numbers, other, same = (
+        (tmp_path / f / "epoch_0001.png").read_bytes()
+        for f in ("names", "numbers", "other names", "other names, numbers")
+    )
+    assert (names != other, numbers == same, numbers != names) == (True, True, True)

@@ -60,6 +60,21 @@ def test_patients_of_the_datalist_are_kept(cases, tmp_path):
     assert set(pd.read_csv(tmp_path / "cases.csv")["patient"]) == {"P"}
 
 
+def test_a_teacher_s_scores_are_called_so(cases, tmp_path):
+    engine = Engine(lambda engine, batch: [cases[0][1]])
+    PolypScores(str(tmp_path), branch="teacher").attach(engine)
+    engine.run([[cases[0][0]]], max_epochs=1)
+    assert set(pd.read_csv(tmp_path / "cases.csv")["branch"]) == {"teacher"}
+
+
+def test_the_leak_stands_beside_the_result(cases, tmp_path):
+    cases[0][0]["seen"] = torch.tensor(True)  # as collated
+    cases[1][0]["seen"] = torch.tensor(False)
+    run(cases, tmp_path)
+    summary = pd.read_csv(tmp_path / "summary.csv").set_index("dataset")
+    assert summary[["images", "seen"]].to_numpy().tolist() == [[2, 1], [1, 0]]
+
+
 def test_a_second_evaluation_starts_anew(cases, tmp_path):
     engine = Engine(lambda engine, batch: [cases[0][1]])
     PolypScores(str(tmp_path)).attach(engine)

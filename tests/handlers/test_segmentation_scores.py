@@ -140,6 +140,7 @@ def test_the_summary_has_mean_spread_and_undefined_distances(cases, tmp_path):
     assert (dice["median"], dice["cases"], dice["undefined"]) == (1.0, 3, 0)
     distance = table.loc[("student", "myocardium", "hd95")]
     assert (distance["mean"], distance["cases"], distance["undefined"], distance["unit"]) == (0.0, 2, 1, "mm")
+    assert table.xs("dice", level="score")["unit"].isna().all()  # a share has none
     over_classes = table.loc[("student", "mean", "dice")]
     assert over_classes["mean"] == pytest.approx((0.75 + 1 + 0.5) / 3, abs=1e-6)
     assert over_classes["median"] == 0.75

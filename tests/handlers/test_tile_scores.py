@@ -1,4 +1,4 @@
-"""Scores of tumour maps: per tile, per region and over all, beside the zero line."""
+"""Scores of tumour maps: per tile, per region and over all, beside the baseline."""
 
 import numpy as np
 import pandas as pd
@@ -57,7 +57,15 @@ def test_tables_have_a_row_per_tile_and_per_region(tiles, tmp_path):
     assert metrics["student_iou"] == pytest.approx(24 / 32)
 
 
-def test_the_zero_line_is_what_all_foreground_gets(tiles, tmp_path):
+def test_a_teacher_s_scores_are_called_so(tiles, tmp_path):
+    engine = Engine(lambda engine, batch: [output for source, output in tiles if source is batch[0]])
+    TileScores(str(tmp_path), branch="teacher").attach(engine)
+    engine.run([[source] for source, _ in tiles], max_epochs=1)
+    assert set(pd.read_csv(tmp_path / "regions.csv")["branch"]) == {"teacher", "all_foreground"}
+    assert "teacher_pxap" in engine.state.metrics
+
+
+def test_the_baseline_is_what_all_foreground_gets(tiles, tmp_path):
     metrics = run(tiles, tmp_path)
     regions = pd.read_csv(tmp_path / "regions.csv").set_index(["region", "branch"])
     zero = regions.loc[("a", "all_foreground")]
@@ -70,5 +78,5 @@ def test_the_zero_line_is_what_all_foreground_gets(tiles, tmp_path):
 def test_the_summary_is_over_all_pixels(tiles, tmp_path):
     run(tiles, tmp_path)
     summary = pd.read_csv(tmp_path / "summary.csv").set_index("branch")
-    assert summary.loc["student", ["tiles", "positive"]].tolist() == [3, 2]
+    assert summary.loc["student", ["tiles", "positive", "threshold"]].tolist() == [3, 2, 0.5]
     assert summary.loc["all_foreground", "pxap"] == pytest.approx(64 / 192, abs=1e-6)

@@ -263,3 +263,19 @@ def test_only_the_first_of_several_processes_makes_a_store(tmp_path, monkeypatch
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlruns.db'}")
     train(TrackingHandler(experiment_name="two", run_name="run"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_without_cases_a_run_says_nothing_of_where_they_lie(store, tmp_path):
+    items = [{"image": f"/clinic/Doe^Jane_{n}.nii.gz", "label": f"/clinic/Doe^Jane_{n}_seg.nii.gz"} for n in range(2)]
+    file = config_file(
+        tmp_path, dataset_dir="/clinic/Doe^Jane", seed=3, train={"dataset": {"data": items}}, paths=["a", {"b": 1}]
+    )
+    train(store.handler(config_file=file, anonymous_cases=True))
+    params, run = store.run().data.params, store.run().info.run_id
+    assert (params["train.dataset.data.0.image"], params["train.dataset.data.1.label"]) == ("case 1", "case 2")
+    assert (params["seed"], params["paths.1.b"]) == ("3", "1")
+    (artefact,) = store.client.list_artifacts(run)
+    logged = Path(store.client.download_artifacts(run, artefact.path, str(tmp_path))).read_text()
+    assert "Doe" not in logged + str(params)
+    assert json.loads(logged)["seed"] == 3
+    assert "Doe" in Path(file).read_text()  # what was executed can be executed again

@@ -87,7 +87,7 @@ def test_the_cells_are_children_of_one_finished_parent(done):
     assert parent.info.run_name == "ladder-fake_bundle"
     assert (parent.data.params["max_epochs"], parent.data.params["rungs"]) == ("2", "['low', 'high']")
     high = scores[scores["rung"] == "high"]["dice"].mean()
-    assert parent.data.metrics["student_dice_high"] == pytest.approx(high)
+    assert parent.data.metrics["dice_high"] == pytest.approx(high)
     logged = {item.path for item in client(root).list_artifacts(parent.info.run_id)}
     assert logged == {"ladder.csv", "ladder.md", "ladder.png", "patients.csv"}
 

@@ -1,14 +1,14 @@
-"""Tables and intervals, against values computed by hand."""
+"""Tables, against values computed by hand."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.image import imread
-from scipy import stats
 
-from medkd.ladder import Comparison, Ladder, compare, render
+from medkd.ladder import Ladder, compare, render
 from medkd.ladder.table import cell_dir, collect, rung_table, write_tables
 
 LOW, HIGH = np.array([0.5, 0.6, 0.7, 0.4]), np.array([0.7, 0.7, 0.95, 0.5])
@@ -17,7 +17,7 @@ LOW, HIGH = np.array([0.5, 0.6, 0.7, 0.4]), np.array([0.7, 0.7, 0.95, 0.5])
 def table(**rungs):
     """Scores of rungs: for each seed a list over patients."""
     rows = [
-        {"patient": f"p{number}", "dice": value, "rung": rung, "seed": seed}
+        {"unit": f"p{number}", "patient": f"p{number}", "dice": value, "rung": rung, "seed": seed}
         for rung, seeds in rungs.items()
         for seed, values in enumerate(seeds)
         for number, value in enumerate(values)
@@ -29,49 +29,13 @@ def ladder(*rungs, **claims):
     return Ladder(Path("bundle"), {rung: {} for rung in rungs}, claims)
 
 
-def test_the_interval_is_that_of_the_paired_t_test():
-    found = compare(table(low=[LOW], high=[HIGH]), "high", "low")
-    delta = HIGH - LOW  # 0.2, 0.1, 0.25, 0.1
-    half = stats.t.ppf(0.975, 3) * delta.std(ddof=1) / 2
-    assert found.difference == pytest.approx(0.1625)
-    assert (found.low, found.high) == (pytest.approx(0.1625 - half), pytest.approx(0.1625 + half))
-    assert half == pytest.approx(3.182446 * 0.075 / 2, rel=1e-5)
-    assert found.verdict == "better"
-    assert compare(table(low=[LOW], high=[HIGH]), "low", "high").verdict == "worse"
-
-
-def test_patients_are_paired_by_name_and_averaged_over_seeds():
-    scores = table(low=[LOW - 0.1, LOW + 0.1], high=[HIGH - 0.2, HIGH + 0.2]).sample(frac=1, random_state=0)
-    found, expected = compare(scores, "high", "low"), compare(table(low=[LOW], high=[HIGH]), "high", "low")
-    assert (found.difference, found.low) == (pytest.approx(expected.difference), pytest.approx(expected.low))
-
-
-def test_one_patient_decides_nothing():
-    found = compare(table(low=[[0.1]], high=[[0.9]]), "high", "low")
-    assert (found.difference, found.low, found.high) == (pytest.approx(0.8), -np.inf, np.inf)
-    assert found.verdict == "undecided"
-
-
-def test_equal_differences_have_an_interval_without_width():
-    found = compare(table(low=[[0.25, 0.5]], high=[[0.5, 0.75]]), "high", "low")
-    assert (found.low, found.difference, found.high) == (0.25, 0.25, 0.25)
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "verdict"),
-    [(0.1, 0.2, "better"), (-0.2, -0.1, "worse"), (-0.1, 0.1, "undecided"), (0, 1, "undecided")],
-)
-def test_the_verdict_is_whether_the_interval_excludes_0(low, high, verdict):
-    assert Comparison("a", "b", (low + high) / 2, low, high).verdict == verdict
-
-
 def test_a_row_per_rung_with_its_spreads_and_the_step_from_the_rung_before():
-    rows = rung_table(ladder("low", "high"), table(low=[LOW], high=[HIGH - 0.1, HIGH + 0.1])).set_index("rung")
+    rows = rung_table(ladder("low", "high"), table(low=[LOW, LOW], high=[HIGH - 0.1, HIGH + 0.1])).set_index("rung")
     high = rows.loc["high"]
     assert high["mean"] == pytest.approx(HIGH.mean())
-    assert high["sd_patients"] == pytest.approx(HIGH.std(ddof=1))
+    assert high["sd_units"] == pytest.approx(HIGH.std(ddof=1))
     assert high["sd_seeds"] == pytest.approx(0.2 / np.sqrt(2))
-    assert (high["seeds"], high["patients"]) == (2, 4)
+    assert (high["seeds"], high["units"], high["patients"]) == (2, 4, 4)
     assert high["difference"] == pytest.approx(0.1625)
     assert np.isnan(rows.loc["low", "difference"])
 
@@ -79,10 +43,10 @@ def test_a_row_per_rung_with_its_spreads_and_the_step_from_the_rung_before():
 def test_the_markdown_has_each_rung_and_each_claim():
     text = render(ladder("low", "high", high=["low"]), table(low=[LOW], high=[HIGH + 0.0005]))
     lines = text.splitlines()
-    assert lines[0] == "Dice of the student, 4 test patients, 1 seed(s)"
+    assert lines[0] == "Dice, 4 test patients, 1 seed(s)"
     assert "| low | 0.550 ± 0.129 |  |  |" in lines
     assert "| high | 0.713 ± 0.184 |  | +0.163 [+0.044, +0.282] |" in lines
-    assert lines[-1] == "| high − low | +0.163 [+0.044, +0.282] | better |"
+    assert "| high − low | +0.163 [+0.044, +0.282] | 0.022 | better |" in lines
 
 
 def test_without_claims_there_is_one_table_and_seeds_have_a_spread():
@@ -120,17 +84,26 @@ def test_the_cases_of_a_patient_are_averaged_and_other_branches_left_out(tmp_pat
     assert scores["dice"].tolist() == pytest.approx([0.3, 1.0, 0.5, 1.0])
 
 
+def test_a_rung_that_trains_the_teacher_has_the_teacher_s_scores(tmp_path):
+    rungs = Ladder(Path("bundle"), {"teacher": {"role": "teacher"}, "student": {}}, {})
+    for rung, value in (("teacher", 0.9), ("student", 0.7)):
+        folder = cell_dir(tmp_path, rung, 0) / "eval"
+        folder.mkdir(parents=True)
+        (folder / "cases.csv").write_text(f"patient,branch,dice\na,{rung},{value}\n")
+    assert collect(rungs, tmp_path, [0])["dice"].tolist() == [0.9, 0.7]
+
+
 def test_several_test_sets_have_tables_of_their_own():
     scores = pd.concat(
         [
             table(low=[LOW], high=[HIGH]).assign(dataset="A"),
             table(low=[LOW], high=[LOW - 0.1])
-            .replace({"patient": r"^p"}, {"patient": "q"}, regex=True)
+            .replace({"unit": r"^p", "patient": r"^p"}, {"unit": "q", "patient": "q"}, regex=True)
             .assign(dataset="B"),
         ]
     )
     both = render(ladder("low", "high", high=["low"]), scores)
-    overall, first, second = both.split("Dice of the student, ")[1:]
+    overall, first, second = both.split("Dice, ")[1:]
     assert overall.startswith("8 test patients, 1 seed(s)")
     assert first.startswith("4 test patients of A")
     assert second.startswith("4 test patients of B")
@@ -151,6 +124,55 @@ def test_the_test_set_of_a_case_is_kept(tmp_path):
     assert found[["patient", "dataset", "dice"]].values.tolist() == [["A/1", "A", 0.5], ["B/1", "B", 0.75]]
 
 
+FRAMES = replace(ladder("low", "high", high=["low"]), unit="case", units="images", groups="sequences")
+
+
+@pytest.fixture
+def frames(tmp_path):
+    """Two rungs, two seeds; three frames of two sequences in one test set, a frame of the same name in another."""
+    for rung, gain in (("low", 0.0), ("high", 0.1)):
+        for seed in (0, 1):
+            folder = cell_dir(tmp_path, rung, seed) / "eval"
+            folder.mkdir(parents=True)
+            rows = [("1.png", "A/1", "A", 0.5), ("2.png", "A/1", "A", 0.6), ("3.png", "A/2", "A", 0.7)]
+            rows += [("1.png", "B/1", "B", 0.2)]
+            table = pd.DataFrame(rows, columns=["case", "patient", "dataset", "dice"]).assign(branch="student")
+            table["dice"] += gain * (1 + np.arange(4) + seed)
+            table.to_csv(folder / "cases.csv", index=False)
+    return collect(FRAMES, tmp_path, [0, 1], seen={"A/1", "A/2"})
+
+
+def test_frames_are_scored_one_by_one_and_grouped_by_sequence(frames):
+    assert frames.groupby(["rung", "seed"]).size().tolist() == [4, 4, 4, 4]
+    rows = rung_table(FRAMES, frames).set_index("rung")
+    assert rows.loc["low", "mean"] == pytest.approx(np.mean([0.5, 0.6, 0.7, 0.2]))  # over frames, not over sequences
+    assert (rows.loc["low", "units"], rows.loc["low", "patients"]) == (4, 3)
+    (alone,) = compare(frames.assign(patient=frames["unit"]), [("high", "low")])
+    (grouped,) = compare(frames, [("high", "low")])
+    assert grouped.difference == alone.difference == pytest.approx(0.3)
+    assert (grouped.low, grouped.high) != (alone.low, alone.high)
+
+
+def test_the_title_tells_what_training_has_seen_of_the_test_set(frames):
+    titles = [part.splitlines()[0] for part in ("\n" + render(FRAMES, frames)).split("\nDice, ")[1:]]
+    assert titles == [
+        "4 test images (3 sequences), 2 seed(s); 3 of the images show a patient of training or validation",
+        "3 test images of A (2 sequences), 2 seed(s); 3 of the images show a patient of training or validation",
+        "1 test images of B, 2 seed(s)",
+    ]
+
+
+def test_the_text_below_says_what_the_intervals_count():
+    one = render(ladder("low", "high", high=["low"]), table(low=[LOW], high=[HIGH]))
+    assert one.endswith(
+        "Intervals count patients alone: one seed does not tell how much another training would differ."
+    )
+    two = ladder("low", "middle", "high", high=["low", "middle"])
+    text = render(two, table(low=[LOW, LOW], middle=[LOW, HIGH], high=[HIGH, LOW + 0.1]))
+    last = "Intervals count seeds and patients; those of the 2 claims are corrected by Holm's procedure."
+    assert text.splitlines()[-1] == last
+
+
 def test_titles_name_what_is_tested():
     made = Ladder(Path("bundle"), {"low": {}}, {}, units="images")
     assert "4 test images, 1 seed(s)" in render(made, table(low=[LOW]))
@@ -164,7 +186,7 @@ REGIONS = Ladder(
     table="regions.csv",
     unit="region",
     units="slides",
-    zero_line="everything",
+    baseline="everything",
 )
 
 
@@ -179,19 +201,19 @@ def regions(tmp_path):
     return collect(REGIONS, tmp_path, [0])
 
 
-def test_the_zero_line_is_the_first_rung_of_every_table(regions):
+def test_the_baseline_is_the_first_rung_of_every_table(regions):
     text = render(REGIONS, regions)
     assert "| everything | 0.375 ± 0.177 |  |  |\n| student | 0.625 ± 0.177 |  | +0.250 [+0.250, +0.250] |" in text
-    assert "| student − everything | +0.250 [+0.250, +0.250] | better |" in text
+    assert "| student − everything | +0.250 [+0.250, +0.250] | < 0.001 | better |" in text
 
 
 def test_a_unit_without_a_score_is_left_out_of_that_score_alone(regions):
     text = render(REGIONS, regions)
-    assert "IoU of the student, 2 test slides, 1 seed(s)" in text
-    assert "Background F1 of the student, 1 test slides, 1 seed(s)" in text
-    assert "| student − everything | +0.900 [-inf, +inf] | undecided |" in text
+    assert "IoU, 2 test slides, 1 seed(s)" in text
+    assert "Background F1, 1 test slides, 1 seed(s)" in text
+    assert "| student − everything | +0.900 [-inf, +inf] | 1.000 | undecided |" in text
 
 
-def test_the_plot_shows_the_zero_line_and_skips_what_is_missing(regions, tmp_path):
+def test_the_plot_shows_the_baseline_and_skips_what_is_missing(regions, tmp_path):
     assert (tmp_path / "ladder.png") in write_tables(REGIONS, regions, tmp_path)
     assert np.ptp(imread(tmp_path / "ladder.png")[..., :3]) > 0.5

@@ -93,9 +93,9 @@ def test_missing_weights_are_listed(refuse):
     )
 
 
-def test_extra_weights_are_listed_twenty_at_most(refuse):
+def test_extra_weights_are_listed_ten_at_most(refuse):
     refuse({"model": make(2, 3, 4, 5).state_dict()}, r".*: 2 not expected \(2\.bias, 2\.weight\)$")
-    refuse({"model": make(*range(2, 16)).state_dict()}, r".*: 22 not expected \(10\.bias, .*, 8\.weight, …\).*$")
+    refuse({"model": make(*range(2, 16)).state_dict()}, r".*: 22 not expected \(10\.bias, .*, 3\.weight and 12 more\)$")
 
 
 def test_weights_of_another_shape_are_listed(refuse):

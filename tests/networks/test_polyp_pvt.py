@@ -13,7 +13,7 @@ PARAMETERS = {"b0": 3_650_740, "b2": 25_107_604}
 
 @pytest.mark.parametrize("backbone", PARAMETERS)
 def test_outputs_agree_with_the_official_code(backbone, saved):
-    network = PolypPVT.from_official(saved(official(f"polyp_pvt_{backbone}")), backbone).eval()
+    network = PolypPVT.from_official(saved(official(f"polyp_pvt_{backbone}"))).eval()
     assert sum(parameter.numel() for parameter in network.parameters()) == PARAMETERS[backbone]
     with np.load(REFERENCE / "polyp_pvt.npz") as recorded, torch.no_grad():
         x, *maps = (torch.as_tensor(recorded[f"polyp_pvt_{backbone}/{name}"]) for name in ("x", "p1", "p2"))
@@ -58,6 +58,20 @@ def test_the_checkpoint_of_another_backbone_is_refused(saved):
         match=r"official\.pth: expected the weights of PolypPVT, found others: .*not expected.*of another shape",
     ):
         PolypPVT.from_official(path, "b0")
+
+
+def test_long_lists_of_keys_end_after_ten(saved):
+    weights = {f"module.{key}": value for key, value in official("polyp_pvt_b0").items()}
+    with pytest.raises(
+        ValueError, match=r"\d+ missing \(([\w.]+, ){9}[\w.]+ and \d+ more\); \d+ not expected"
+    ) as refused:
+        PolypPVT.from_official(saved(weights), "b0")
+    assert len(str(refused.value)) < 2000
+
+
+def test_weights_of_another_network_have_no_known_backbone(saved):
+    with pytest.raises(ValueError, match=r"official\.pth: expected the weights of a PVTv2 b0 to b5, found widths \[\]"):
+        PolypPVT.from_official(saved(official("vgg_mil")))
 
 
 def test_missing_and_extra_keys_are_named_together(saved):

@@ -139,7 +139,6 @@ class Server:
             "device": "cpu",
             "val_split": 0.34,
             "multi_gpu": False,
-            "tracking": "mlflow",
             **params,
         }
         where = f"{self.url}/train/{model}?run_sync={str(wait).lower()}"

@@ -60,12 +60,14 @@ def test_from_a_trained_bundle_to_a_served_and_retrained_one(desk, label_env):
                 done = subprocess.run(["bash", "-ec", command], cwd=desk, capture_output=True, text=True)
                 assert done.returncode == 0, f"{command}: {done.stderr}{server.log.exists() and server.said()}"
         server.wait_for_training()
+        trainer = server.info()["trainers"][HEART]
     finally:
         server.stop()
     assert (desk / "mask.nii.gz").stat().st_size > 0
-    bundle = desk / "APP" / "model" / HEART
-    assert torch.load(bundle / "models" / "model.pt", weights_only=True)["model"]
-    assert (bundle / "models" / "model.pt").read_bytes() != before
+    version = desk / "APP" / "model" / ".versions" / HEART / trainer["promotion"]["version"]
+    assert torch.load(version / "models" / "model.pt", weights_only=True)["model"]
+    assert (version / "models" / "model.pt").read_bytes() != before
+    assert (trainer["promotion"]["promoted"], trainer["served"]) == (False, "0001"), trainer["promotion"]["reason"]
     client = MlflowClient(server.store)
     (run,) = client.search_runs([client.get_experiment_by_name(HEART).experiment_id])
     assert (run.info.status, run.data.metrics["train_kl"] > 0) == ("FINISHED", True)

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import highdicom
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import requests
 import torch
+from filelock import FileLock
 from mlflow import MlflowClient
 from pydicom import dcmread
 
@@ -148,6 +150,26 @@ def test_what_is_no_sound_series_is_refused(server, pacs, tmp_path, break_it, me
     server.wait_for(message, seconds=10)
 
 
+def test_half_a_series_in_the_cache_is_not_taken_for_one(server, pacs, tmp_path):
+    """Another process of the server is fetching it, and is killed."""
+    write(tmp_path / "series", datasets(volume()))
+    files = sorted((tmp_path / "series").iterdir())
+    for file in files:
+        requests.post(f"{pacs[0]}/instances", data=file.read_bytes(), timeout=60).raise_for_status()
+    (cache,) = (server.log.parent / "cache").iterdir()
+    half = cache / uid(tmp_path / "series")
+    with ThreadPoolExecutor() as pool:
+        with FileLock(cache / f".{half.name}.lock"):
+            half.mkdir()
+            for file in files[:3]:
+                shutil.copy(file, half)
+            answer = pool.submit(server.infer, "heart_segmentation", half.name, tmp_path / "mask.nii.gz")
+            time.sleep(1)
+            assert not answer.done()
+        answer.result()
+    assert nib.load(tmp_path / "mask.nii.gz").shape[-1] == len(files) == 5
+
+
 def test_corrections_in_the_pacs_train_the_student(server, pacs, tmp_path):
     _, series = pacs
     server.infer("heart_segmentation", uid(series), tmp_path / "mask.nii.gz")
@@ -161,9 +183,12 @@ def test_corrections_in_the_pacs_train_the_student(server, pacs, tmp_path):
     (run,) = client.search_runs([client.get_experiment_by_name("heart_segmentation").experiment_id])
     assert run.info.status == "FINISHED"
     # Nobody learned whose heart it is: neither logs, nor MLflow's store and artefacts, nor configurations and data lists.
-    # The server's cache of the PACS alone knows.
+    # The server's cache of the PACS alone knows; where in it a series lies is said in the executed configuration alone.
     places = [path for path in server.log.parent.rglob("*") if path.is_file() and path.suffix != ".pt"]
     places = [path for path in places if server.log.parent / "cache" not in path.parents]
     assert {"server.log", "mlruns.db", "train.yaml"} <= {path.name for path in places}
     for value in PATIENT.values():
         assert [path for path in places if value.encode() in path.read_bytes()] == []
+    uids = [uid(series), str(dcmread(next(series.iterdir())).StudyInstanceUID)]
+    places = [path for path in places if not (path.name.startswith("config_") and path.suffix == ".json")]
+    assert [path for path in places if any(one.encode() in path.read_bytes() for one in uids)] == []

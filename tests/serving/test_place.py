@@ -3,9 +3,11 @@
 import re
 
 import pytest
+import torch
 
 from medkd.cli import main
-from medkd.serving import deploy, rollback
+from medkd.serving import deploy, keep_student, rollback
+from medkd.serving.versions import decide, last_decision, serve, served
 
 from .test_checks import _second_weights
 
@@ -46,6 +48,48 @@ def test_versions_follow_each_other_and_can_be_taken_back(volume_bundle, app):
     with pytest.raises(FileNotFoundError, match="expected a version before 0001, found none"):
         rollback(app, "heart")
     assert deploy(volume_bundle, app, name="heart").version.name == "0003"
+
+
+def retrained(bundle, folder):
+    """The file of another student of the bundle."""
+    content = torch.load(bundle / "models" / "model.pt", weights_only=True)
+    content["model"] = {key: value * 2 for key, value in content["model"].items()}
+    torch.save(content, folder / "trained.pt")
+    return folder / "trained.pt"
+
+
+def test_a_retrained_student_is_a_version_that_waits(volume_bundle, app, tmp_path):
+    place = deploy(volume_bundle, app, name="heart").path
+    (place / "data").mkdir()
+    (place / "data" / "datalist.json").write_text("[]")
+    assert last_decision(place) == {}
+    student = retrained(volume_bundle, tmp_path)
+    version = keep_student(place, student)
+    assert (served(place).name, version.name) == ("0001", "0002")
+    assert (version / "models" / "model.pt").read_bytes() == student.read_bytes()
+    assert (version / "configs" / "train.yaml").read_bytes() == (place / "configs" / "train.yaml").read_bytes()
+    assert last_decision(place)["promoted"] is False
+    app.rename(tmp_path / "moved")
+    assert (tmp_path / "moved" / "model" / ".versions" / "heart" / "0002" / "data" / "datalist.json").is_file()
+
+
+def test_what_was_never_served_does_not_come_back(volume_bundle, app, tmp_path):
+    place = deploy(volume_bundle, app, name="heart").path
+    for promoted in (False, True):
+        version = keep_student(place, retrained(volume_bundle, tmp_path))
+        decide(version, {"promoted": promoted})
+    serve(place, version)
+    assert last_decision(place) == {"version": "0003", "promoted": True}
+    assert rollback(app, "heart").version.name == "0001"
+
+
+def test_a_linked_bundle_is_not_written_to(volume_bundle, app, tmp_path):
+    place = deploy(volume_bundle, app, name="heart", link=True).path
+    before = (volume_bundle / "models" / "model.pt").read_bytes()
+    student = retrained(volume_bundle, tmp_path)
+    serve(place, keep_student(place, student))
+    assert (place / "models" / "model.pt").read_bytes() == student.read_bytes()
+    assert (volume_bundle / "models" / "model.pt").read_bytes() == before
 
 
 def test_a_link_leads_to_the_bundle_itself(volume_bundle, app):

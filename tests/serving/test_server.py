@@ -131,7 +131,7 @@ def test_corrected_labels_train_the_student_with_distillation(server, files, tmp
         server.put_label(image, label)
     weights = server.app / "model" / model / "models" / "model.pt"
     before = torch.load(weights, weights_only=True)["model"]
-    answer = server.train(model)
+    answer = server.train(model, tracking="mlflow")
     for image in labels[model]:  # the server would train the next model on them
         server.remove_label(image)
     assert answer.status_code == 200, answer.text + server.said()

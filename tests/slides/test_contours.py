@@ -3,8 +3,11 @@
 import json
 
 import numpy as np
+import pytest
+from PIL import Image, ImageDraw
 
-from medkd.slides.contours import find_contours, write_geojson
+from medkd.slides.contours import area as enclosed
+from medkd.slides.contours import find_contours, without_holes, write_geojson
 
 
 def area(ring):
@@ -49,3 +52,18 @@ def test_features_are_what_qupath_opens(tmp_path):
 def test_nothing_found_is_an_empty_collection(tmp_path):
     assert write_geojson(tmp_path / "a.geojson", iter([]), class_name="tumour") == 0
     assert json.loads((tmp_path / "a.geojson").read_text())["features"] == []
+
+
+def test_a_ring_without_holes_covers_what_the_polygon_covers():
+    probability = np.zeros((40, 60), np.uint8)
+    probability[4:36, 4:56] = 255
+    probability[10:20, 10:20] = probability[12:30, 30:50] = 0
+    (rings,) = find_contours(probability, threshold=0.5, scale=4, size=(160, 240))
+    assert len(rings) == 3
+    ring = without_holes(rings)
+    assert ring[0] == ring[-1]
+    assert enclosed(ring) == pytest.approx(enclosed(rings[0]) - enclosed(rings[1]) - enclosed(rings[2]))
+    drawn = Image.new("L", (240, 160))
+    ImageDraw.Draw(drawn).polygon([tuple(point) for point in ring], fill=1)
+    expected = np.kron(probability > 0, np.ones((4, 4), bool))
+    assert (np.asarray(drawn) == expected).mean() > 0.98  # but for the pixels on outlines and on the ways to the holes

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from medkd.slides import make_slide, open_slide
 from medkd.slides import resolution as module
@@ -28,13 +29,23 @@ def test_downsample_of_the_network_s_input(made, options, expected):
     [
         ({}, "expected either mpp or downsample, got mpp None and downsample None"),
         ({"mpp": 1, "downsample": 2}, "expected either mpp or downsample, got mpp 1 and downsample 2"),
-        ({"downsample": 0.5}, "expected a downsample of at least 1"),
+        ({"downsample": 0}, "expected a downsample above 0, level-0 pixels per pixel, got 0"),
         ({"mpp": 0.25}, r"ring.tif: expected at most 0.25 microns per pixel, found 0.5: it is too coarse"),
     ],
 )
 def test_what_cannot_be_is_refused(made, options, message):
     with pytest.raises(ValueError, match=message):
         network_downsample(open_slide(made[0]), **options)
+
+
+def test_a_slide_is_enlarged_as_a_tile_is(made):
+    """Students of small tiles see them enlarged; Pillow, on the whole tile, away from its borders."""
+    slide = open_slide(made[0])
+    assert network_downsample(slide, downsample=0.5) == 0.5
+    tile = Image.fromarray(read_scaled(slide, (200, 300), (64, 96), 1))
+    expected = np.asarray(tile.resize((192, 128), Image.Resampling.BILINEAR)).astype(int)
+    found = read_scaled(slide, (200, 300), (128, 192), 0.5).astype(int)
+    assert np.abs(found - expected)[2:-2, 2:-2].max() <= 1
 
 
 def test_a_slide_without_mpp_says_the_remedy(tmp_path):

@@ -44,6 +44,8 @@ def write_slice(path, series, position=None):
         dataset.SeriesInstanceUID = series
     if position is not None:
         dataset.ImagePositionPatient = [0, 0, position]
+        dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+        dataset.InstanceNumber = position + 1
     dataset.Rows, dataset.Columns = 4, 5
     dataset.save_as(path, enforce_file_format=True)
 
@@ -58,7 +60,7 @@ def folder(tmp_path):
 def test_an_existing_file_and_a_folder_of_one_series_pass(tmp_path, folder):
     (tmp_path / "scan.nii.gz").touch()
     for number in range(2):
-        write_slice(folder / f"{number}.dcm", "1.2.3")
+        write_slice(folder / f"{number}.dcm", "1.2.3", position=number)
     (folder / "notes.txt").write_text("no DICOM file, passed over " * 10)
     item = {"image": tmp_path / "scan.nii.gz", "label": str(folder), "patient": 1}
     assert CheckFilesd(["image", "label"])(item) == item
@@ -90,6 +92,13 @@ def test_a_series_of_several_phases_is_refused(folder):
     for number in range(3, 6):
         (folder / f"{number}.dcm").unlink()
     assert file_problem(folder) is None
+
+
+def test_a_series_with_a_gap_is_refused(folder):
+    for number in (0, 1, 2, 4):
+        write_slice(folder / f"{number}.dcm", "1.2.3", position=8 * number)
+    with pytest.raises(ValueError, match=r"expected slices every 8\.00 mm, found 16\.00 mm after slice 3 of 4"):
+        CheckFilesd("image")({"image": folder})
 
 
 @pytest.mark.parametrize("content", ["nothing", "text", "DICOM without a series"])

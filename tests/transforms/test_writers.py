@@ -22,6 +22,15 @@ def test_an_array_is_written_with_its_geometry(tmp_path):
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["mask.nii.gz"]
 
 
+@pytest.mark.parametrize(("found", "written"), [({"xyzt_units": np.array(11)}, 11), ({}, 2), ({"xyzt_units": 0}, 0)])
+def test_the_units_are_those_of_the_image_and_millimetres_for_dicom(tmp_path, found, written):
+    writer = AtomicNibabelWriter(output_dtype=np.uint8)
+    writer.set_data_array(np.zeros((2, 3, 4)), channel_dim=None)
+    writer.set_metadata({"affine": torch.eye(4), **found}, resample=False)
+    writer.write(tmp_path / "mask.nii.gz")
+    assert int(nib.load(tmp_path / "mask.nii.gz").header["xyzt_units"]) == written
+
+
 def test_save_image_takes_it_as_its_writer(tmp_path):
     values = torch.arange(24.0).reshape(1, 2, 3, 4)
     item = {"pred": MetaTensor(values, affine=torch.eye(4), meta={"filename_or_obj": "scan.nii.gz"})}

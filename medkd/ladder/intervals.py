@@ -1,0 +1,139 @@
+"""Confidence intervals over patients and seeds, corrected for how many claims a table makes.
+
+Every student of a rung is tested on the same patients, so the differences of two rungs have two random factors that cross:
+the seed and the patient. Both count, as readers and cases do in a multi-reader study (Hillis, Statistics in Medicine 2007):
+the variance of the mean is that between patients plus that between seeds (the two-way cluster-robust variance of Cameron,
+Gelbach and Miller, JBES 2011, without its third term, which would only take away what both count), and Satterthwaite's
+degrees of freedom lie near the smaller of both numbers minus 1. With one seed it is the paired t-test over the patients.
+A bootstrap of both factors covers too little here: with 3 seeds there is hardly anything to resample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+__all__ = ["Comparison", "Estimate", "by_seed", "compare", "crossed_mean"]
+
+ALPHA = 0.05
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean with its uncertainty.
+
+    Attributes:
+        mean: the mean; NaN of nothing.
+        error: its standard error; infinite where there is nothing to tell it from.
+        degrees: degrees of freedom of the t distribution.
+    """
+
+    mean: float
+    error: float
+    degrees: float
+
+    @property
+    def p(self) -> float:
+        """Two-sided p-value of the mean being 0."""
+        if self.error in {0.0, np.inf}:
+            return float(self.error > 0 or self.mean == 0)
+        return float(2 * stats.t.sf(abs(self.mean) / self.error, self.degrees))
+
+    def interval(self, alpha: float = ALPHA) -> tuple[float, float]:
+        """The two ends of the confidence interval of level 1 − alpha."""
+        half = float(stats.t.ppf(1 - alpha / 2, self.degrees)) * self.error
+        return self.mean - half, self.mean + half
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The difference between two rungs, paired by seed and by what is scored.
+
+    Attributes:
+        rung: the rung that is compared.
+        against: with which other.
+        difference: mean difference, rung minus other.
+        low: lower end of the confidence interval.
+        high: upper end of it.
+        p: the p-value after Holm's correction.
+    """
+
+    rung: str
+    against: str
+    difference: float
+    low: float
+    high: float
+    p: float
+
+    @property
+    def verdict(self) -> str:
+        """In one word, whether the interval excludes 0."""
+        return "better" if self.low > 0 else "worse" if self.high < 0 else "undecided"
+
+
+def crossed_mean(values: NDArray[np.float64], patients: Sequence[str]) -> Estimate:
+    """The mean of what was scored with every seed, and how sure it is.
+
+    Args:
+        values: ``[units, seeds]``.
+        patients: the patient of each unit; units of one patient are not taken for independent.
+    """
+    units, seeds = values.shape
+    count = len(set(patients))
+    if count < 2 or not seeds:
+        return Estimate(float(values.mean()) if values.size else float("nan"), float("inf"), 1)
+    sums = pd.Series(values.mean(1) - values.mean()).groupby(np.asarray(patients)).sum()
+    parts = [(count / (count - 1) * float((sums**2).sum()) / units**2, count - 1)]
+    if seeds > 1:
+        parts.append((float(values.mean(0).var(ddof=1)) / seeds, seeds - 1))
+    variance = sum(part for part, _ in parts)
+    degrees = variance**2 / sum(part**2 / own for part, own in parts) if variance else count - 1
+    return Estimate(float(values.mean()), float(np.sqrt(variance)), degrees)
+
+
+def compare(scores: pd.DataFrame, pairs: Sequence[tuple[str, str]], score: str = "dice") -> list[Comparison]:
+    """The differences of pairs of rungs, corrected by Holm's procedure for how many pairs there are.
+
+    The p-values are Holm's. Each interval has the level at which Holm tests its pair (Serlin, Journal of Experimental
+    Education 1993), 1 − 0.05/n for the clearest of n pairs and wider than 95 % for all but the last, so it excludes 0
+    exactly where the corrected p-value is below 0.05. One pair is not corrected.
+
+    Args:
+        scores: columns ``rung``, ``seed``, ``unit``, ``patient`` and the score, as ``collect`` gives them; units to which the
+            score does not apply are left out.
+        pairs: rung and other.
+        score: the column.
+    """
+    estimates = [_difference(scores, *pair, score) for pair in pairs]
+    adjusted, alphas = _holm(np.array([estimate.p for estimate in estimates]))
+    return [
+        Comparison(*pair, estimate.mean, *estimate.interval(alpha), p)
+        for pair, estimate, p, alpha in zip(pairs, estimates, adjusted, alphas, strict=True)
+    ]
+
+
+def by_seed(scores: pd.DataFrame, rung: str, score: str) -> pd.DataFrame:
+    """The score of a rung, a row per unit and patient and a column per seed."""
+    table: pd.DataFrame = scores[scores["rung"] == rung].pivot(index=["unit", "patient"], columns="seed", values=score)
+    complete: pd.DataFrame = table.dropna()
+    return complete
+
+
+def _difference(scores: pd.DataFrame, rung: str, against: str, score: str) -> Estimate:
+    delta = (by_seed(scores, rung, score) - by_seed(scores, against, score)).dropna(axis=1, how="all").dropna()
+    return crossed_mean(delta.to_numpy(), list(delta.index.get_level_values("patient")))
+
+
+def _holm(p: NDArray[np.float64]) -> tuple[list[float], list[float]]:
+    """Adjusted p-values, and the level at which each hypothesis is tested; after the first that stands, at that one's."""
+    order, left = np.argsort(p, kind="stable"), np.arange(len(p), 0, -1)
+    adjusted, alphas = np.empty(len(p)), np.empty(len(p))
+    adjusted[order] = np.minimum(1, np.maximum.accumulate(p[order] * left))
+    stands = adjusted[order] >= ALPHA
+    alphas[order] = ALPHA / (left[np.minimum(np.arange(len(p)), np.argmax(stands))] if stands.any() else left)
+    return adjusted.tolist(), alphas.tolist()
