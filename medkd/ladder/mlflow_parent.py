@@ -29,7 +29,11 @@ class ParentRun:
             self.client.log_metric(self.run_id, name, value)
         for path in artifacts:
             self.client.log_artifact(self.run_id, str(path))
-        self.client.set_terminated(self.run_id, "FINISHED")
+        self.end("FINISHED")
+
+    def end(self, status: str) -> None:
+        """Close the run: ``FINISHED``, ``FAILED``, or ``KILLED`` where it was stopped."""
+        self.client.set_terminated(self.run_id, status)
 
 
 def start(root: Path, tracking_uri: str, experiment: str, name: str) -> ParentRun:
@@ -46,7 +50,9 @@ def start(root: Path, tracking_uri: str, experiment: str, name: str) -> ParentRu
     client = mlflow.MlflowClient(tracking_uri=tracking_uri)
     kept = root / "parent_run.txt"
     if kept.is_file():
-        return ParentRun(client, kept.read_text(encoding="ascii").strip())
+        run_id = kept.read_text(encoding="ascii").strip()
+        client.update_run(run_id, status="RUNNING")
+        return ParentRun(client, run_id)
     found = client.get_experiment_by_name(experiment)
     # Artifacts cannot live inside a database: beside it, as MONAI's handler puts them.
     location = (root / "mlruns").as_uri() if tracking_uri.startswith("sqlite") else None

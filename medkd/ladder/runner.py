@@ -7,6 +7,7 @@ import gc
 import json
 import logging
 import os
+import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from medkd.files import atomic_path, sha256
 from medkd.ladder.mlflow_parent import ParentRun, start
 from medkd.ladder.plan import Ladder
 from medkd.ladder.table import cell_dir, collect, rung_table, write_tables
+from medkd.program import cause
 
 __all__ = ["run_ladder"]
 
@@ -83,14 +85,23 @@ def _run_cell(ladder: Ladder, folder: Path, settings: Mapping[str, Any], name: s
     cell = {"bundle_root": str(folder), "progress": False, **settings}
     configs = ladder.bundle / "configs"
     try:
-        with _output_to(log):
+        with _output_to(log), _traceback_printed():
             tracked = {"tracking_uri": _tracking_uri(folder.parents[1]), "run_name": name, "resume": True}
             _run_workflow([configs / "train.yaml"], {**cell, **tracked}, tracking=configs / "tracking.yaml")
             _run_workflow([configs / "train.yaml", configs / "evaluate.yaml"], cell, tracking=None)
     except Exception as error:
-        raise RuntimeError(f"{name} failed: {error}\nIts log: {log}") from error
+        raise RuntimeError(f"{name} failed: {cause(error)} (its log: {log})") from error
     finally:
         gc.collect()  # datasets in memory go before the next cell's come
+
+
+@contextlib.contextmanager
+def _traceback_printed() -> Iterator[None]:
+    try:
+        yield
+    except Exception:
+        traceback.print_exc()
+        raise
 
 
 def _run_workflow(files: Sequence[Path], settings: Mapping[str, Any], tracking: Path | None) -> None:
@@ -140,6 +151,9 @@ def _parent_run(ladder: Ladder, root: Path, seeds: list[int], shared: Mapping[st
     os.environ["MEDKD_PARENT_RUN"] = run.run_id
     try:
         yield run
+    except BaseException as error:
+        run.end("FAILED" if isinstance(error, Exception) else "KILLED")
+        raise
     finally:
         del os.environ["MEDKD_PARENT_RUN"]
 

@@ -3,6 +3,10 @@
 import logging
 import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 
 import pandas as pd
 import pytest
@@ -53,6 +57,11 @@ def runs(root):
     found = store.search_runs([store.get_experiment_by_name("fake").experiment_id])
     parents = [item for item in found if item.data.tags.get("medkd.kind") == "ladder"]
     return parents, [item for item in found if item not in parents]
+
+
+def started(root):
+    """The runs of cells, if there is a store yet: tags are the last thing that a run's start logs."""
+    return runs(root)[1] if (root / "parent_run.txt").is_file() else []
 
 
 def modified(root):
@@ -152,13 +161,40 @@ def test_a_cell_that_fails_names_its_log_and_a_server_may_be_named(done, fake_bu
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     ladder, handlers = load_ladder(fake_bundle, ["broken"]), logging.getLogger().handlers[:]
     with pytest.raises(
-        RuntimeError, match=rf"broken-seed0-[0-9a-f]{{6}} failed: [\s\S]*Its log: {tmp_path}/out/broken/seed0/log\.txt"
+        RuntimeError,
+        match=rf"broken-seed0-[0-9a-f]{{6}} failed: list index out of range \(its log: {tmp_path}/out/broken/seed0/log\.txt\)$",
     ):
         run(ladder, tmp_path / "out", seeds=[0])
-    assert (tmp_path / "out" / "broken" / "seed0" / "log.txt").is_file()
+    assert "IndexError: list index out of range" in (tmp_path / "out" / "broken" / "seed0" / "log.txt").read_text()
+    parent = MlflowClient(store).get_run((tmp_path / "out" / "parent_run.txt").read_text())
+    assert parent.info.status == "FAILED"
     assert not (tmp_path / "out" / "mlruns.db").exists()
     assert logging.getLogger().handlers == handlers
     assert "MEDKD_PARENT_RUN" not in os.environ
+
+
+def test_a_ladder_that_is_stopped_says_so_and_goes_on_in_the_same_runs(good, fake_bundle, tmp_path):
+    root = tmp_path / "out"
+    (root / "wait").mkdir(parents=True)
+    write_datalist(tmp_path / "datalist.json", {"training": [], "validation": [], "test": []})
+    command = [sys.executable, "-m", "medkd.cli", "ladder", str(fake_bundle), "--rungs", "low", "--set", "max_epochs=2"]
+    process = subprocess.Popen(
+        [*command, "--dataset_dir", str(tmp_path), "--output_dir", str(root)], stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while not any("version.python" in cell.data.tags for cell in started(root)):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    assert said.strip().splitlines()[-1] == "medkd: stopped by SIGINT"
+    assert [run.info.status for part in runs(root) for run in part] == ["KILLED", "KILLED"]
+    (root / "wait").rmdir()
+    run(load_ladder(fake_bundle, ["low"]), root, seeds=[0])
+    assert [run.info.status for part in runs(root) for run in part] == ["FINISHED", "FINISHED"]
 
 
 def test_the_command_prints_the_table(done, fake_bundle, capsys):
