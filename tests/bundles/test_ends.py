@@ -34,7 +34,8 @@ def test_a_finished_training_is_not_begun_again_by_accident(case: Case, trained:
         done = case.train(trained, check=False, **forgotten)
         assert done.returncode == 1
         found = re.fullmatch(
-            r"medkd: error: (.+\.pt): .*--resume true goes on with it, --fresh true deletes its saves.*", _last(done.stderr)
+            r"medkd: error: (.+\.pt): .*--resume true goes on with it, --fresh true deletes its saves.*",
+            _last(done.stderr),
         )
         assert found
         assert Path(found[1]) in before
@@ -65,7 +66,10 @@ def test_an_earlier_first_stage_is_not_begun_again_either(tmp_path: Path, case: 
     ("overrides", "said"),
     [
         ({"class_names": "[nothing, of, it]"}, r"expected the classes \['nothing', 'of', 'it'\].*set class_names"),
-        ({"batch_size": "many", "volumes_per_batch": "many"}, r"(unknown key|expected a number such as \d+, found 'many')"),
+        (
+            {"batch_size": "many", "volumes_per_batch": "many"},
+            r"(unknown key|expected a number such as \d+, found 'many')",
+        ),
         ({"progress": "perhaps"}, r"train\.yaml: --progress: expected true or false, found 'perhaps'"),
         ({"class_names": "nothing"}, r"--class_names: expected a list such as \['.+'\], found 'nothing'"),
     ],
