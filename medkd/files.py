@@ -20,9 +20,10 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     partial = target.with_name(f".{os.getpid()}-{target.name}")
     try:
         yield partial
-        with partial.open("rb") as written:
+        with partial.open("r+b") as written:  # what is open for reading alone cannot be written out on Windows
             os.fsync(written.fileno())
         partial.replace(target)
+        _write_out(target.parent)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -43,8 +44,19 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         yield partial
         partial.replace(target)
+        _write_out(target.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _write_out(folder: Path) -> None:
+    """A name too is on the disk only when its folder is; systems that cannot open a folder see to it themselves."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from medkd.reading.frames import read_frame, to_mask, to_rgb
 
 __all__ = ["score_folders"]
 
+_logger = logging.getLogger(__name__)
 Convert = Callable[[Image.Image], Image.Image]
 
 
@@ -24,7 +26,8 @@ def score_folders(predictions: str | Path, masks: str | Path, *, progress: bool 
 
     Args:
         predictions: folder of grey maps of 8 bit, brighter for likelier, or of masks (0 and 1, or 0 and 255), each named
-            as its mask or with ``_seg`` behind, as ``inference.yaml`` does; a map of another size is resized.
+            as its mask or with ``_map`` or ``_seg`` behind, as ``inference.yaml`` does; a map of another size is resized.
+            The field scores maps: that a folder holds masks is logged as a warning.
         masks: folder of masks, each of 0 and 255 or of 0 and 1.
         progress: show a progress bar.
 
@@ -38,21 +41,27 @@ def score_folders(predictions: str | Path, masks: str | Path, *, progress: bool 
 
     problems: list[str] = []
     found, truth = (images_by_stem(Path(folder), problems) for folder in (predictions, masks))
-    twice = [stem for stem in truth if {stem, f"{stem}_seg"} <= found.keys()]
-    problems += [f"{found[stem]}: expected one prediction of it, found {stem}_seg too" for stem in twice]
-    found = {stem if stem in truth else stem.removesuffix("_seg"): path for stem, path in found.items()}
+    names = {stem: stem if stem in truth else stem.removesuffix("_seg").removesuffix("_map") for stem in found}
+    for stem, first in names.items():
+        others = [other for other in names if other > stem and names[other] == first]
+        problems += [f"{found[stem]}: expected one prediction of it, found {other} too" for other in others]
+    found = {names[stem]: path for stem, path in found.items()}
     problems += [f"{truth[s]}: expected a prediction {s}.* in {predictions}, found none" for s in truth.keys() - found]
     problems += [f"{found[s]}: expected a mask {s}.* in {masks}, found none" for s in found.keys() - truth]
     for folder, files in ((predictions, found), (masks, truth)):
         if not files:
             problems.append(f"{folder}: expected image files, found none")
-    brightest = max([0, *(_brightest(path, _gray, problems) for path in found.values())])
+    values = [_values(path, _gray, problems) for path in found.values()]
     for path in truth.values():
-        _brightest(path, to_mask, problems)
+        _values(path, to_mask, problems)
     if problems:
         raise DataError(Path(predictions), sorted(problems))
     # Masks of 0 and 1 in the whole folder; a single dark map among maps is a map.
-    factor = np.uint8(255 if brightest <= 1 else 1)
+    factor = np.uint8(255 if max(map(max, values)) <= 1 else 1)
+    if set.union(*values) <= {0, max(map(max, values))}:
+        _logger.warning(
+            "%s holds masks; the field scores maps, which `--maps true` of inference.yaml writes", predictions
+        )
     measures = PolypMeasures()
     for stem in tqdm(sorted(truth), desc="scoring", disable=not progress):
         mask = np.asarray(read_frame(truth[stem], to_mask)) * np.uint8(255)
@@ -64,12 +73,13 @@ def _gray(image: Image.Image) -> Image.Image:
     return to_rgb(image).convert("L")
 
 
-def _brightest(path: Path, convert: Convert, problems: list[str]) -> int:
+def _values(path: Path, convert: Convert, problems: list[str]) -> set[int]:
+    """The values of an image's pixels."""
     try:
-        return int(np.asarray(read_frame(path, convert)).max())
+        return set(np.unique(np.asarray(read_frame(path, convert))).tolist())
     except Exception as error:  # noqa: BLE001 - whatever the decoder raises, the file cannot be read
         problems.append(f"{path}: cannot be read ({error})")
-        return 0
+        return {0}
 
 
 def _resized(values: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:

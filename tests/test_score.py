@@ -50,6 +50,26 @@ def test_masks_of_inference_score_as_those_of_black_and_white(folders):
     assert ones["dice"] == pytest.approx(ones["meanDic"], abs=0.01)
 
 
+def test_masks_are_told_from_maps(folders, caplog):
+    predictions, masks = folders
+    score_folders(predictions, masks)
+    assert not caplog.text
+    for path in masks.iterdir():
+        shutil.copy(path, predictions / path.name)
+    score_folders(predictions, masks)
+    assert "predictions holds masks; the field scores maps, which `--maps true` of inference.yaml writes" in caplog.text
+
+
+def test_maps_and_masks_of_inference_in_one_folder_are_refused(folders):
+    predictions, masks = folders
+    for path in list(predictions.iterdir()):
+        path.rename(path.with_name(f"{path.stem}_map.png"))
+    score_folders(predictions, masks)
+    shutil.copy(predictions / "0_map.png", predictions / "0_seg.png")
+    with pytest.raises(DataError, match=r"0_map\.png: expected one prediction of it, found 0_seg too"):
+        score_folders(predictions, masks)
+
+
 def test_a_prediction_of_another_size_is_resized(folders, tmp_path):
     predictions, masks = folders
     expected = score_folders(predictions, masks)["dice"]

@@ -1,8 +1,11 @@
 """Frame in, mask out, whatever kind of image file the frame is; and teachers and students that do not fit."""
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -10,6 +13,7 @@ from monai.networks.nets import UNet
 from PIL import Image
 
 from medkd.networks import PolypPVT, checkpoints
+from medkd.score import score_folders
 
 from .conftest import Case
 
@@ -72,6 +76,30 @@ def test_mask_is_the_network_s_map_in_its_place(case: Case, trained: Path, tmp_p
         found = np.asarray(mask) > 0
     assert 0.2 < found.mean() < 0.8
     assert (found == expected.numpy()).mean() > 0.98
+
+
+def test_maps_score_as_the_evaluation_does(case: Case, trained: Path, tmp_path: Path) -> None:
+    """To the maps' 8 bits; masks of the same student score otherwise."""
+    content = torch.load(trained / "models" / "model.pt", weights_only=True)
+    content["model"]["fusion_head.bias"] += 1.0  # a student that sees something
+    (tmp_path / "models").mkdir()
+    torch.save(content, tmp_path / "models" / "model.pt")
+    case.train(tmp_path, "evaluate.yaml")
+    expected = pd.read_csv(tmp_path / "eval" / "summary.csv").iloc[0]
+    datalist = json.loads((case.data / "datalist.json").read_text())["test"]
+    for key in ("image", "label"):
+        (tmp_path / key).mkdir()
+        for item in datalist:
+            shutil.copy(case.data / item[key], tmp_path / key / f"{Path(item['image']).stem}.png")
+    model = tmp_path / "models" / "model.pt"
+    case.run(
+        ["inference.yaml"], dataset_dir=tmp_path / "image", output_dir=tmp_path / "maps", model_path=model, maps="true"
+    )
+    found = score_folders(tmp_path / "maps", tmp_path / "label")
+    for name in ("meanDic", "meanIoU", "maxDic", "wFm", "Sm", "meanEm", "mae"):
+        assert found[name] == pytest.approx(float(expected[name]), abs=1e-3), name
+    _infer(case, tmp_path, tmp_path / "image", tmp_path / "masks")
+    assert abs(score_folders(tmp_path / "masks", tmp_path / "label")["meanDic"] - found["meanDic"]) > 0.01
 
 
 def test_a_frame_that_cannot_be_read_is_named(case: Case, trained: Path, tmp_path: Path) -> None:
