@@ -50,7 +50,16 @@ def truth(made: tuple[Path, SyntheticSlide]) -> np.ndarray:
 
 _METHODS = "|".join(name.partition("_")[0] for name in bundle_names())
 # What takes longest comes first, so that the processes end together.
-_FIRST = ("test_demo", "case kdas", "test_faults", "case ikdmil", "case confkd", "test_tracking_client", "test_how_to")
+_FIRST = (
+    "test_demo",
+    "case kdas",
+    "test_faults",
+    "case ikdmil",
+    "case confkd",
+    "test_commands",
+    "test_tracking_client",
+    "test_how_to",
+)
 
 
 def _group(nodeid: str) -> str:

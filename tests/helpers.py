@@ -51,6 +51,11 @@ def by_dcmqi(seg: Path, folder: Path) -> tuple[Path, list[str]]:
     return next(folder.glob("*.nii.gz")), sorted(codes)
 
 
+def heed_signals() -> None:
+    """For a program's start (``preexec_fn``): a shell lets what it runs in the background ignore ctrl-C, tests too."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def bundle_command(configs: list[Path], **overrides: Any) -> list[str]:
     """The command line of a bundle's run, without the Python that runs it."""
     files = str([str(path) for path in configs]) if len(configs) > 1 else str(configs[0])

@@ -79,7 +79,16 @@ def test_a_missing_datalist_is_an_error_that_names_it(tmp_path, capsys):
 
 
 def test_the_values_that_mean_unannotated_reach_the_check(phantoms, capsys):
-    assert_fails(capsys, ["data", "check", str(phantoms), "--unannotated_values", "4"], "255")
+    for values in ("4", "[4]", "[4, 9]"):
+        assert_fails(capsys, ["data", "check", str(phantoms), "--unannotated_values", values], "255")
+    assert main(["data", "check", str(phantoms), "--unannotated_values", "[255]"]) == 0
+
+
+@pytest.mark.parametrize("values", ["[4", "four", "[true]", "{4: 5}"])
+def test_what_is_no_list_of_label_values_is_refused(phantoms, capsys, values):
+    with pytest.raises(SystemExit, match=r"^2$"):
+        main(["data", "check", str(phantoms), "--unannotated_values", values])
+    assert f"expected label values, 4 or [4, 9], found {values!r}" in capsys.readouterr().err
 
 
 def test_a_missing_acdc_is_an_error_that_names_it(tmp_path, capsys):

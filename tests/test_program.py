@@ -15,12 +15,18 @@ from torch.utils.data import DataLoader
 
 from medkd.program import cause, report
 
+from .helpers import heed_signals
+
 WAITS = "from medkd.program import watch; import time; watch(); print('ready', flush=True); "
 
 
 def start(code):
     process = subprocess.Popen(
-        [sys.executable, "-c", WAITS + code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", WAITS + code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heed_signals,
     )
     assert process.stdout.readline() == "ready\n"
     return process

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 HELP = "prepare and check datasets"
 _CARDIAC = {"strong": 4, "weak": 12, "validation": 4, "test": 8, "size": 96, "slices": 6}
 _POLYP = {"training": 80, "validation": 16, "test": 40, "size": 128}
@@ -33,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check = add("check", "check every file of a datalist")
     check.add_argument("datalist", help="datalist.json or its folder")
     check.add_argument(
-        "--unannotated_values", type=int, nargs="*", default=[255], help="label values that mean: not annotated"
+        "--unannotated_values", type=_values, default=[255], help="label values that mean: not annotated"
     )
     check.set_defaults(run=_check)
 
@@ -41,7 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_acdc(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", help="folder of patient001, patient002, …")
     parser.add_argument("output", help="folder to make")
-    parser.add_argument("--strong", type=int, default=3, help="training patients whose full masks are used")
+    parser.add_argument(
+        "--strong", type=int, default=3, help="training patients, of two volumes each, whose full masks are used"
+    )
     parser.add_argument("--weak", choices=["scribble", "erosion", "random", "ellipse", "none"], default="scribble")
     parser.add_argument("--classes", choices=["all", "lv"], default="all")
     parser.add_argument("--fold", type=int, default=0, help="which fifth of the patients is the test set")
@@ -49,7 +53,7 @@ def _add_acdc(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed_fraction", type=float, default=0.03, help="share of a structure that a seed label marks"
     )
-    parser.add_argument("--validation", type=int, default=10, help="validation patients")
+    parser.add_argument("--validation", type=int, help="validation patients; a tenth of all patients unless given")
     parser.set_defaults(run=_acdc)
 
 
@@ -69,6 +73,9 @@ def _add_tiles(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("output", help="folder to make; the tiles stay where they are")
     parser.add_argument("--labels", required=True, help="CSV of image, label (0 or 1), and perhaps patient and section")
     parser.add_argument("--masks", default=None, help="folder of masks, for scoring alone")
+    parser.add_argument(
+        "--class_name", default="tumour", help="what a tile of label 1 holds: class_names of the training"
+    )
     parser.add_argument("--validation", type=float, default=0.15, help="share of the tiles to validate on, by patient")
     parser.add_argument("--test", type=float, default=0.25, help="share of the tiles to test on, by patient")
     parser.add_argument("--seed", type=int, default=0, help="of the split")
@@ -149,7 +156,7 @@ def _make_histology(output: str, **settings: int) -> dict[str, dict[str, int]]:
 def _tiles(options: argparse.Namespace) -> None:
     from medkd.datasets import prepare_tiles
 
-    settings = _chosen(options, "labels", "masks", "validation", "test", "seed")
+    settings = _chosen(options, "labels", "masks", "class_name", "validation", "test", "seed")
     _report(options, prepare_tiles(options.source, options.output, progress=True, **settings))
 
 
@@ -186,6 +193,18 @@ def _polyp(options: argparse.Namespace) -> None:
 
     settings = _chosen(options, "validation", "seed", "sequences")
     _report(options, prepare_polyp(options.source, options.output, progress=True, **settings))
+
+
+def _values(text: str) -> list[int]:
+    """``[4, 9]`` as in ``train.yaml``, or one value."""
+    try:
+        found = yaml.safe_load(text)
+    except yaml.YAMLError:
+        found = None
+    values = found if isinstance(found, list) else [found]
+    if not all(type(value) is int for value in values):
+        raise argparse.ArgumentTypeError(f"expected label values, 4 or [4, 9], found {text!r}")
+    return values
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -42,7 +42,7 @@ def prepare_acdc(
     fold: int = 0,
     seed: int = 0,
     seed_fraction: float = 0.03,
-    validation: int = 10,
+    validation: int | None = None,
     progress: bool = False,
 ) -> dict[str, dict[str, int]]:
     """Check ACDC, split it by patient, and write a datalist with its weak labels.
@@ -56,7 +56,7 @@ def prepare_acdc(
         fold: 0 to 4; the test patients are every fifth one, counted from the fold.
         seed: of the choice of strong and validation patients and of the seeds.
         seed_fraction: share of each structure that a seed label annotates.
-        validation: number of validation patients.
+        validation: number of validation patients; a tenth of all patients by default, 10 of ACDC's 100.
         progress: show a progress bar.
 
     Returns:
@@ -99,7 +99,7 @@ def prepare_acdc(
 
 
 def split_acdc(
-    patients: Sequence[str], *, strong: int, fold: int, seed: int, validation: int = 10
+    patients: Sequence[str], *, strong: int, fold: int, seed: int, validation: int | None = None
 ) -> dict[str, list[str]]:
     """Split by patient: every fifth is tested on; strong and validation patients are drawn from the others.
 
@@ -110,6 +110,7 @@ def split_acdc(
         ValueError: if a number does not fit the patients there are.
     """
     patients = sorted(patients)
+    validation = max(1, len(patients) // 10) if validation is None else validation
     folds = min(_FOLDS, len(patients))
     if not 0 <= fold < folds:
         raise ValueError(f"fold must lie in [0, {folds}) with {len(patients)} patients, got {fold}")

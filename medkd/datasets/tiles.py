@@ -28,6 +28,7 @@ def prepare_tiles(
     *,
     labels: str | Path,
     masks: str | Path | None = None,
+    class_name: str = "tumour",
     validation: float = 0.15,
     test: float = 0.25,
     seed: int = 0,
@@ -41,6 +42,7 @@ def prepare_tiles(
         labels: CSV with the columns ``image`` (file name, with or without extension) and ``label`` (0 or 1), and optionally
             ``patient`` (a tile without stands alone) and ``section`` (training, validation or test, for all tiles).
         masks: folder of masks of the tiles' stems; they are used to score, never to train or to select.
+        class_name: what a tile of label 1 holds, the one of ``class_names`` of the configuration.
         validation: share of the patients to validate on, if there is no column ``section``.
         test: share of the patients to test on, likewise.
         seed: of the split.
@@ -73,7 +75,7 @@ def prepare_tiles(
     problems += one_class_problems(sections)
     if problems:
         raise DataError(source, problems)
-    return write_tiles_datalist(output, "tiles", {"0": "background", "1": "foreground"}, sections, final)
+    return write_tiles_datalist(output, "tiles", {"0": "background", "1": class_name}, sections, final)
 
 
 def write_tiles_datalist(

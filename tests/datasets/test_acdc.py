@@ -259,6 +259,13 @@ def test_every_fifth_patient_is_tested_on_so_that_folds_hold_every_disease():
         assert sorted(split["training"] + split["validation"] + split["test"]) == names
 
 
+@pytest.mark.parametrize(("patients", "validation"), [(5, 1), (20, 2), (100, 10)])
+def test_a_tenth_of_the_patients_is_for_validation_unless_told(patients, validation):
+    names = [f"patient{number:03d}" for number in range(1, patients + 1)]
+    split = split_acdc(names, strong=3, fold=0, seed=0)
+    assert [len(split[s]) for s in ("training", "validation")] == [patients - patients // 5 - validation, validation]
+
+
 def test_the_split_depends_on_the_seed_alone_and_more_strong_patients_include_the_fewer():
     names = [f"patient{number:03d}" for number in range(1, 101)]
     first, again, other, more = (

@@ -69,6 +69,14 @@ def test_tiles_become_a_datalist_by_patient(source):
     assert len({item["patient"] for item in items}) == sum(counts["patients"] for counts in found.values())
     assert all(("mask" in item) == (item["label"] == 1) for item in items)
     assert check_datalist(root / "data") == found
+    assert datalist["labels"] == {"0": "background", "1": "tumour"}  # class_names of the bundle
+
+
+def test_the_class_of_the_tiles_may_have_another_name(source):
+    root, _ = source
+    arguments = [str(root / "tiles"), str(root / "data"), "--labels", str(root / "labels.csv"), "--class_name", "gland"]
+    assert main(["data", "tiles", *arguments]) == 0
+    assert load_datalist(root / "data", class_names=["gland"])["labels"]["1"] == "gland"
 
 
 def test_a_split_of_the_user_s_own_is_kept(source):

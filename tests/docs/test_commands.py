@@ -1,0 +1,237 @@
+"""Every command of the documentation, word by word in a shell, where a reader would type it.
+
+What is made smaller is what a reader may edit: the configurations of a working copy of a bundle, and the sources.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from medkd.cli import _parser
+
+from ..serving.conftest import QUICK, SMALL, TRAINING, edit
+from . import sources, warm
+from .pages import PAGES, ROOT, Block, blocks, words
+
+# Not run here, each with the reason; an entry that no page has any more fails.
+NOT_RUN = {
+    r"pip install ": "the package is installed; what its wheel holds is tested in tests/test_package.py",
+    r"make (demo|test)\b": "demos are run by tests/bundles/test_demo.py; the suite does not run itself",
+    r"mlflow ui ": "a server that does not end; the store that it shows is read in tests/bundles",
+    r"medkd label-env ": "downloads an environment; tests/serving use one",
+    r"source SERVER/bin/activate && ": "a server; tests/serving/test_how_to.py starts it with the same words",
+    r"python benchmarks/": "hours of training on data that may not be redistributed",
+}
+ELSEWHERE = {"docs/how-to/monai-label.md": "tests/serving/test_how_to.py runs the page"}
+# The parts of pages that are followed in one folder, one after the other: of a page, or of one of its sections.
+CARDIAC, POLYP, TUMOUR = (
+    "Your cardiac MRI: the ACDC recipe",
+    "Your polyp segmenter: smaller",
+    "Your tumour maps: from yes and no",
+)
+CLINIC = "Into the clinic: MONAI Label and DICOM"
+FOLLOWED = [("README.md", heading) for heading in ("Two commands", CARDIAC, POLYP, TUMOUR, CLINIC)]
+FOLLOWED += [(f"docs/how-to/{name}.md", None) for name in ("deploy", "slides", "train", "your-data")]
+FOLLOWED += [(f"docs/methods/{name}.md", None) for name in ("confkd", "ikdmil", "kdas")]
+FOLLOWED += [(f"data/{name}/README.md", None) for name in sources.BY_DATASET]
+FOLLOWED += [(f"bundles/{name}/docs/README.md", None) for name in SMALL]
+FOLLOWED += [("docs/index.md", None)]
+QUICKEST = {**QUICK, "max_epochs": 1, "val_interval": 1}
+LADDER = {
+    "rungs": ["one_branch", "kl_entropy"],
+    "claims": {"kl_entropy": ["one_branch"]},
+    "selections": {},
+}
+
+
+def reason(command: str) -> str | None:
+    return next((why for pattern, why in NOT_RUN.items() if re.match(pattern, words(command))), None)
+
+
+def inline(page: str) -> list[str]:
+    """Commands of medkd in the sentences of a page; ``…`` stands for what is left out."""
+    return [span for span in re.findall(r"`(medkd [^`]+)`", (ROOT / page).read_text()) if "…" not in span]
+
+
+def part(page: str, heading: str | None = None) -> list[Block]:
+    return [block for block in blocks(page) if heading in (None, block.heading)]
+
+
+class Reader:
+    """Types the commands of pages in a folder of its own, with a method's sources under the names that the pages give."""
+
+    def __init__(self, method: str, folder: Path, tools: Path) -> None:
+        self.method, self.root = method, folder
+        self.typed: set[tuple[Path, str]] = set()
+        self.sources = folder / "sources"
+        self.environment = {
+            **{key: value for key, value in os.environ.items() if not key.startswith("MLFLOW")},
+            "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
+        }
+        self.sources.mkdir(parents=True)
+        for name, make in sources.BY_METHOD.get(method, {}).items():
+            make(self.sources / name)
+        self.furnish(folder)
+
+    def furnish(self, folder: Path) -> None:
+        """The sources under their names; a working copy of a bundle of a test's size."""
+        for source in self.sources.iterdir():
+            (folder / source.name).symlink_to(source)
+        configs = folder / "configs"
+        if not configs.is_dir():
+            return
+        name = next(name for name in SMALL if name.startswith(self.method))
+        edit(configs / "train.yaml", **SMALL[name], **QUICKEST, **TRAINING[name])
+        edit(configs / "inference.yaml", **SMALL[name])
+        if self.method == "confkd":
+            rungs = yaml.safe_load((configs / "ladder.yaml").read_text())["rungs"]
+            ladder = {**LADDER, "rungs": {rung: rungs[rung] for rung in LADDER["rungs"]}}
+            (configs / "ladder.yaml").write_text(yaml.safe_dump(ladder))
+
+    def follow(self, parts: list[Block], folder: Path | None = None) -> Path:
+        """Type the commands of blocks, each once in a folder; return the folder where they end."""
+        folder = folder or self.root
+        assert parts
+        for block in parts:
+            for command in block.commands:
+                if not reason(command) and (folder, words(command)) not in self.typed:
+                    self.typed.add((folder, words(command)))
+                    folder = self.type(command, folder, f"{block.page}:{block.number}, {block.heading}")
+        return folder
+
+    def type(self, command: str, folder: Path, place: str = "this test") -> Path:
+        where = self.root / "where"
+        done = subprocess.run(
+            ["bash", "-ec", f"{command}\npwd > {where}"],
+            cwd=folder, env=self.environment, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{place}\n$ {command}\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
+        found = Path(where.read_text().strip())
+        if found != folder:
+            self.furnish(found)
+        return found
+
+    def copy(self, name: str) -> Path:
+        """Another working copy of the bundle."""
+        return self.type(f"medkd bundle {self.method} {name} && cd {name}", self.root)
+
+
+def forget(bundle: Path) -> None:
+    """As before its training."""
+    for made in ("models", "checkpoints", "eval"):
+        shutil.rmtree(bundle / made, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def tools(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("warm") / "tools"
+    program = warm.start(folder)
+    yield folder
+    program.terminate()
+    program.wait()
+
+
+@pytest.fixture
+def reader(tools, tmp_path):
+    return lambda method: Reader(method, tmp_path, tools)
+
+
+def test_every_command_is_followed_here_or_has_a_reason():
+    everything = [block for page in PAGES if page not in ELSEWHERE for block in blocks(page)]
+    followed = [block for page, heading in FOLLOWED for block in part(page, heading)]
+    assert sorted(everything, key=str) == sorted(followed, key=str)
+    for pattern in NOT_RUN:
+        assert any(re.match(pattern, words(c)) for block in everything for c in block.commands), (
+            f"{pattern}: on no page"
+        )
+    for page in ("docs/index.md", "docs/methods/ikdmil.md", "docs/methods/kdas.md"):
+        assert all(reason(command) for block in blocks(page) for command in block.commands), page
+    (start,) = part("README.md", "Two commands")
+    assert all(reason(command) for command in start.commands)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_in_sentences_are_commands(page, capsys):
+    for command in inline(page):
+        _, *arguments = command.split()
+        if (
+            re.fullmatch(r"[a-z0-9 -]+", " ".join(arguments)) and "." not in arguments
+        ):  # the name of a verb may stand alone
+            with pytest.raises(SystemExit, match=r"^0$"):
+                _parser().parse_args([*arguments, "--help"])
+        else:
+            _parser().parse_args(arguments)
+
+
+def test_cardiac_mri(reader):
+    reader = reader("confkd")
+    heart = reader.follow(part("README.md", CARDIAC))
+    assert heart == reader.root / "heart"
+    reader.follow(part("docs/how-to/train.md"), heart)
+    assert len(list((heart / "OUT").glob("*.nii.gz"))) == 1
+    assert "kl_entropy − one_branch" in (heart / "ladder" / "ladder.md").read_text()
+    reader.follow(part("README.md", CLINIC))
+    assert (reader.root / "seg.dcm").is_file()
+    assert (reader.root / "APP" / "model" / "heart").exists()
+    reader.follow(part("bundles/confkd_cardiac_mri_segmentation/docs/README.md"), reader.copy("another"))
+
+
+def test_the_page_of_confkd(reader):
+    reader = reader("confkd")
+    _, one_branch, released = part("docs/methods/confkd.md")
+    for block, classes in ((one_branch, "all"), (released, "lv")):
+        bundle = reader.copy(classes)
+        reader.type(f"medkd data acdc ACDC_FOLDER DIR --strong 3 --weak scribble --classes {classes}", bundle)
+        reader.follow([block], bundle)
+        assert (bundle / "models" / "model.pt").is_file()
+
+
+def test_data_of_one_s_own(reader):
+    reader = reader("confkd")
+    page = "docs/how-to/your-data.md"
+    (example,) = re.findall(r"```json\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL)
+    sources.own_data(reader.root / "DIR", example, classes=3)
+    check, slices, volumes = part(page)
+    reader.follow([check])
+    liver = reader.root / "liver"
+    labels = '"labels": {"0": "background", "1": "liver", "2": "tumour"}'
+    sources.own_data(reader.sources / "DIR", re.sub(r'"labels": \{.*\}', labels, example), classes=2)
+    assert reader.follow([slices]) == liver
+    forget(liver)
+    reader.follow([volumes], liver)
+    for command in ("medkd show .", "medkd freeze ."):
+        assert command in inline(page)
+        reader.type(command, liver, page)
+
+
+def test_polyps(reader):
+    reader = reader("kdas")
+    polyp = reader.follow(part("README.md", POLYP))
+    assert (polyp / "scores.json").is_file()
+    (reader.root / "BUNDLE").symlink_to(polyp)
+    reader.follow(part("docs/how-to/deploy.md"))
+    assert {path.name for path in (polyp / "models").iterdir()} >= {"model.pt", "model.onnx", "model.ts", "model.pt2"}
+    reader.follow(part("bundles/kdas_polyp_segmentation/docs/README.md"), reader.copy("another"))
+
+
+def test_tumour_maps(reader):
+    reader = reader("ikdmil")
+    tumour = reader.follow(part("README.md", TUMOUR))
+    assert len(list((tumour / "OUT").glob("tile*_seg.png"))) == 20
+    assert (tumour / "OUT" / "ring_contours.geojson").is_file()
+    reader.follow(part("docs/how-to/slides.md"), tumour)
+    reader.follow(part("bundles/ikdmil_histology_segmentation/docs/README.md"), reader.copy("another"))
+
+
+@pytest.mark.parametrize("dataset", sources.BY_DATASET)
+def test_recipes_of_datasets(reader, dataset):
+    reader = reader("")
+    for name, make in sources.BY_DATASET[dataset].items():
+        make(reader.root / name)
+    reader.follow(part(f"data/{dataset}/README.md"))
+    assert (reader.root / "OUTPUT" / "datalist.json").is_file()

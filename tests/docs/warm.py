@@ -1,0 +1,98 @@
+"""``python -m monai.bundle`` and ``medkd`` for a shell, without the seconds in which each imports MONAI.
+
+A program that has imported all of it forks a child for every command: with the command's own arguments, folder,
+environment and output, it runs what the command would run. Any other ``python`` is the real one.
+"""
+
+import os
+import runpy
+import socket
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+
+_SHIM = """#!{python} -IS
+import os, socket, sys
+name, arguments = os.path.basename(sys.argv[0]), sys.argv[1:]
+if name == "python" and arguments[:2] != ["-m", "monai.bundle"]:
+    os.execv({python!r}, [{python!r}, *arguments])
+call = socket.socket(socket.AF_UNIX)
+call.connect({address!r})
+socket.send_fds(call, [repr((sys.argv, os.getcwd(), dict(os.environ))).encode()], [1, 2])
+sys.exit(int(call.recv(8) or b"1"))
+"""
+
+
+def start(folder: Path) -> subprocess.Popen[bytes]:
+    """Start the program, and put the commands ``python`` and ``medkd`` in a folder; ready when it has said so."""
+    folder.mkdir()
+    address = str(folder / "socket")
+    for name in ("python", "medkd"):
+        shim = folder / name
+        shim.write_text(_SHIM.format(python=sys.executable, address=address))
+        shim.chmod(0o755)
+    program = subprocess.Popen([sys.executable, __file__, address], stdout=subprocess.PIPE)
+    assert program.stdout is not None
+    assert program.stdout.readline() == b"ready\n"
+    return program
+
+
+def _serve(address: str) -> None:
+    import ignite.handlers  # noqa: F401
+    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
+    import monai.bundle  # noqa: F401
+    import onnxscript  # noqa: F401
+    import torch
+
+    import medkd.bundle
+    import medkd.cli
+    import medkd.handlers  # noqa: F401
+
+    torch.set_num_threads(1)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(address)
+        listener.listen()
+        os.write(1, b"ready\n")
+        while True:
+            call, _ = listener.accept()
+            message, (printed, said), *_ = socket.recv_fds(call, 1 << 20, 2)
+            child = os.fork()
+            if not child:
+                os.dup2(printed, 1)
+                os.dup2(said, 2)
+                _run(*eval(message))  # ours, of the shim above
+            os.close(printed)
+            os.close(said)
+            _, status = os.waitpid(child, 0)
+            call.sendall(str(os.waitstatus_to_exitcode(status)).encode())
+            call.close()
+
+
+def _run(arguments: list[str], folder: str, environment: dict[str, str]) -> None:
+    """As the program of its own that it stands for."""
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    status: object = 0
+    try:
+        if Path(arguments[0]).name == "medkd":
+            from medkd.cli import main
+
+            sys.argv = arguments
+            status = main()
+        else:
+            sys.argv = arguments[2:]
+            runpy.run_module("monai.bundle", run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        status = end.code
+    except BaseException:  # noqa: BLE001 - as at the end of a program
+        status = 1
+        sys.excepthook(*sys.exc_info()) if sys.excepthook is not sys.__excepthook__ else traceback.print_exc()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status if isinstance(status, int) else int(status is not None))
+
+
+if __name__ == "__main__":
+    _serve(sys.argv[1])
