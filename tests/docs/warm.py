@@ -4,6 +4,7 @@ A program that has imported all of it forks a child for every command: with the 
 environment and output, it runs what the command would run. Any other ``python`` is the real one.
 """
 
+import atexit
 import json
 import os
 import runpy
@@ -67,7 +68,6 @@ def _serve(address: str) -> None:
                 for number, output in enumerate(outputs, start=1):
                     os.dup2(output, number)
                 _run(*json.loads(message))
-                return
             for output in outputs:
                 os.close(output)
             _, status = os.waitpid(child, 0)
@@ -76,17 +76,29 @@ def _serve(address: str) -> None:
 
 
 def _run(arguments: list[str], folder: str, environment: dict[str, str]) -> None:
-    """As the program of its own that it stands for: how that ends, the child ends."""
+    """As the program of its own that it stands for, but for the seconds in which Python would take all modules apart."""
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    if Path(arguments[0]).name == "medkd":
-        from medkd.cli import main
+    status: object = 0
+    try:
+        if Path(arguments[0]).name == "medkd":
+            from medkd.cli import main
 
-        sys.argv = arguments
-        sys.exit(main())
-    sys.argv = arguments[2:]
-    runpy.run_module("monai.bundle", run_name="__main__", alter_sys=True)
+            sys.argv = arguments
+            status = main()
+        else:
+            sys.argv = arguments[2:]
+            runpy.run_module("monai.bundle", run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        status = end.code
+    except BaseException:  # noqa: BLE001 - as at the end of a program
+        status = 1
+        sys.excepthook(*sys.exc_info())
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status if isinstance(status, int) else int(status is not None))
 
 
 if __name__ == "__main__":
