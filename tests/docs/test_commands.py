@@ -27,7 +27,9 @@ NOT_RUN = {
     r"source SERVER/bin/activate && ": "a server; tests/serving/test_how_to.py starts it with the same words",
     r"python benchmarks/": "hours of training on data that may not be redistributed",
 }
-ELSEWHERE = {"docs/how-to/monai-label.md": "tests/serving/test_how_to.py runs the page"}
+ELSEWHERE = {
+    "docs/how-to/monai-label.md": "tests/serving/test_how_to.py runs the first and the last block, test_pacs.py the server of the other one"
+}
 # The parts of pages that are followed in one folder, one after the other: of a page, or of one of its sections.
 CARDIAC, POLYP, TUMOUR = (
     "Your cardiac MRI: the ACDC recipe",
