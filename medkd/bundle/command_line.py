@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -32,7 +33,7 @@ def given_keys(arguments: Sequence[str]) -> list[str]:
     """The keys that a command line of ``python -m monai.bundle run`` sets; none of another program."""
     if not is_bundle_run(arguments):
         return []
-    return [key.replace("::", "#") for key, _ in _options(arguments[1:]) if key not in _RUN_ARGUMENTS]
+    return [key.replace("::", "#") for key in _asked(arguments) if key not in _RUN_ARGUMENTS]
 
 
 def overrides(arguments: Sequence[str], given: Any) -> dict[str, Any]:
@@ -47,8 +48,9 @@ def overrides(arguments: Sequence[str], given: Any) -> dict[str, Any]:
     """
     from monai.bundle import ConfigParser
 
-    options = dict(_options(arguments[1:]))
-    files = [part.strip(" '\"") for part in options.get("config_file", "").strip("[]").split(",")]
+    options = _asked(arguments)
+    named = options.get("config_file", "")
+    files = named if isinstance(named, list) else [part.strip(" '\"") for part in str(named).strip("[]").split(",")]
     if not files[0]:
         return {}
     config = ConfigParser.load_config_files(files)
@@ -111,6 +113,8 @@ def _number(value: Any, default: float) -> float:
         found = float("true" if isinstance(value, bool) else value)
     except (TypeError, ValueError):
         raise ValueError(f"expected a number such as {default}, found {value!r}") from None
+    if not math.isfinite(found):
+        raise ValueError(f"expected a number such as {default}, found {value!r}")
     return int(found) if isinstance(default, int) and found.is_integer() else found
 
 
@@ -160,6 +164,15 @@ def unknown_keys(keys: Iterable[str], config: Any) -> list[str]:
                 problems.append(f"unknown key {key!r}" + (f", did you mean {near[0]!r}?" if near else ""))
                 break
     return problems
+
+
+def _asked(arguments: Sequence[str]) -> dict[str, Any]:
+    """What a command line asks for, by key, and the file that it names in ``--args_file``, over which it has precedence."""
+    from monai.bundle import ConfigParser
+
+    options: dict[str, Any] = dict(_options(arguments[1:]))
+    file = options.get("args_file")
+    return {**ConfigParser.load_config_file(file), **options} if file else options
 
 
 def _options(arguments: Sequence[str]) -> Iterable[tuple[str, str]]:

@@ -20,8 +20,9 @@ __all__ = ["freeze", "unfrozen"]
 def freeze(bundle: str | Path) -> list[Path]:
     """Write what ``models/model.pt`` was trained with into ``configs/*.yaml`` and ``metadata.json``.
 
-    Top-level keys that a file has get the student's value; comments, order and everything else stay. A configuration
-    that is read beside ``train.yaml`` (``evaluate.yaml``) needs none of it.
+    Top-level keys that a file has get the student's value; comments, order and everything else stay, so does what the next
+    training is to find out (``auto``) or to start from (``pretrained``). A configuration that is read beside
+    ``train.yaml`` (``evaluate.yaml``) needs none of it.
 
     Returns:
         The files that were changed.
@@ -46,7 +47,10 @@ def _changes(bundle: Path) -> dict[Path, str]:
     """New texts of the files that would change."""
     configs = bundle / "configs"
     settings = read_settings(bundle / "models" / "model.pt")
-    texts = {path: path.read_text(encoding="utf-8") for path in sorted(configs.glob("*.yaml"))}
+    files = [
+        path for path in sorted(configs.glob("*")) if path.suffix in {".yaml", ".json"} and path.stem != "metadata"
+    ]
+    texts = {path: path.read_text(encoding="utf-8") for path in files}
     changed = {path: _with_values(path, text, settings) for path, text in texts.items()}
     metadata = configs / "metadata.json"
     if metadata.is_file():
@@ -66,6 +70,8 @@ def _with_values(path: Path, text: str, settings: Mapping[str, Any]) -> str:
     if not isinstance(root, yaml.MappingNode):
         return text
     other = _other_values(content, settings)
+    if path.suffix == ".json":
+        return json.dumps({**content, **other}, indent=2) + "\n" if other else text
     for key, value in reversed(root.value):  # from the end, so that places before it stay what they are
         if key.value in other:
             text = f"{text[: key.end_mark.index]}: {_flow(other[key.value])}{text[_end(text, value) :]}"
@@ -80,10 +86,17 @@ def _other_values(content: dict[str, Any], settings: Mapping[str, Any]) -> dict[
     for key in sorted(
         settings, key=lambda key: (isinstance(settings[key], Mapping), isinstance(content.get(key), str))
     ):
-        if key in parser and resolved(parser, key) != settings[key]:
-            other[key] = settings[key]
-            parser.update({key: settings[key]})
+        wanted = _with_start(settings[key], content.get(key))
+        if key in parser and content[key] != "auto" and resolved(parser, key) != wanted:
+            other[key] = wanted
+            parser.update({key: wanted})
     return other
+
+
+def _with_start(value: Any, own: Any) -> Any:
+    """A network with the weights that the file lets it start from."""
+    start = own.get("pretrained") if isinstance(own, dict) and isinstance(value, Mapping) else None
+    return {**value, "pretrained": start} if start else value
 
 
 def _end(text: str, node: yaml.Node) -> int:

@@ -16,7 +16,10 @@ OTHER = object()  # what is no plain data
 
 
 def resolved(parser: ConfigParser, place: str) -> Any:
-    """What stands there, references resolved and components described; ``OTHER`` where that is no plain data."""
+    """What stands there, references resolved and components described; ``OTHER`` where that is no plain data.
+
+    ``None`` where there is no such place.
+    """
     from monai.bundle import ConfigParser
 
     fresh = ConfigParser(parser.config, globals=parser.globals)  # nothing of it stays in the configuration that runs
@@ -24,6 +27,8 @@ def resolved(parser: ConfigParser, place: str) -> Any:
         return _plain(fresh.get_parsed_content(place, instantiate=False))
     except TypeError:
         return OTHER
+    except KeyError:
+        return None
 
 
 def _plain(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import sys
 from collections.abc import Collection, Iterator, Mapping
@@ -28,7 +29,11 @@ _CHOICES = {
     "downsample": (_SCALE := ["downsample", "mpp"]),
     "mpp": _SCALE,
 }
-_NETWORKS = ("medkd.networks.", "monai.networks.")
+_NETWORKS = ("medkd.networks.", "monai.networks.", "torch.nn.")
+_KEYS = {
+    "class_names", "spatial_dims", "pixdim", "patch_size", "image_size", "mean", "std", "smoothing", "threshold",
+    "downsample", "mpp", "network_def",
+}  # fmt: skip
 
 
 def student_settings(*keys: str) -> dict[str, Any]:
@@ -71,7 +76,8 @@ def adopt(parser: ConfigParser, model: str | Path, *, given: Collection[str] = (
     """Set the keys of a configuration to what a student was trained with.
 
     Args:
-        parser: the configuration; keys that it does not have are passed over.
+        parser: the configuration; keys that it does not have are passed over, and so are settings that say nothing of a
+            student (where files lie).
         model: the student's file. One that does not say (an official one, or an older one) changes nothing.
         given: keys, or places in them (``network_def#channels``), that were asked for by the user.
 
@@ -79,7 +85,11 @@ def adopt(parser: ConfigParser, model: str | Path, *, given: Collection[str] = (
         ValueError: if what was asked for is not what the student was trained with, or the file names a network of no
             known package.
     """
-    settings = read_settings(model)
+    settings = {key: value for key, value in read_settings(model).items() if key in _KEYS}
+    asked = {key for place in given for key in _CHOICES.get(place, [])}
+    change(
+        parser, {key: None for key in asked if key not in given and key in parser}
+    )  # one of two takes the other's place
     if not settings:
         _logger.warning("%s does not say what it was trained with: the configuration's own settings are used", model)
         return
@@ -87,7 +97,6 @@ def adopt(parser: ConfigParser, model: str | Path, *, given: Collection[str] = (
     problems = [*_contradictions(parser, settings, wanted, model), *_strangers(parser, settings, model)]
     if problems:
         raise ValueError("; ".join(problems))
-    asked = {key for place in given for key in _CHOICES.get(place, [])}
     taken = {key: value for key, value in settings.items() if key in parser and key not in asked}
     for key, value in taken.items():
         if resolved(parser, key) != value:
@@ -98,13 +107,22 @@ def adopt(parser: ConfigParser, model: str | Path, *, given: Collection[str] = (
 def _contradictions(
     parser: ConfigParser, settings: Mapping[str, Any], places: Collection[str], model: str | Path
 ) -> Iterator[str]:
-    for place in (place for place in places if place.split("#")[0] in settings):
-        trained: Any = settings
-        for part in place.split("#"):
-            trained = trained[int(part)] if isinstance(trained, list) else trained.get(part)
-        found = resolved(parser, place)
+    own = [place for place in places if place.split("#")[0] in settings and not place.endswith("#pretrained")]
+    for place in own:
+        trained, found = _at(settings, place), resolved(parser, place)
         if found != trained:
             yield f"--{place}: expected {trained}, with which {model} was trained, found {found}"
+
+
+def _at(settings: Mapping[str, Any], place: str) -> Any:
+    """What stands at a place, ``network_def#channels#0``; ``None`` where there is none."""
+    value: Any = settings
+    for part in place.split("#"):
+        if isinstance(value, list):
+            value = value[int(part)] if part.isdigit() and int(part) < len(value) else None
+        else:
+            value = value.get(part) if isinstance(value, Mapping) else None
+    return value
 
 
 def _strangers(parser: ConfigParser, settings: Mapping[str, Any], model: str | Path) -> Iterator[str]:
@@ -112,12 +130,26 @@ def _strangers(parser: ConfigParser, settings: Mapping[str, Any], model: str | P
     for key, value in settings.items():
         own = set(_targets(parser.get(key)))
         for target in _targets(value):
-            known = target.startswith(_NETWORKS) or "." not in target  # MONAI looks for plain names in itself
-            if not known and target not in own:
+            if target not in own and not _is_network(target):
                 yield (
                     f"{model}: expected a network of {' or '.join(_NETWORKS)}*, found {target}; if you trust it, write it "
                     f"into {key} of the configuration"
                 )
+
+
+def _is_network(target: str) -> bool:
+    """Whether it is a class of networks in a known package; a module that such a package has imported is none of it."""
+    from torch import nn
+
+    name = target if "." in target else f"monai.networks.nets.{target}"  # where MONAI looks for plain names
+    module, _, attribute = name.rpartition(".")
+    if not f"{module}.".startswith(_NETWORKS):
+        return False
+    try:
+        found = getattr(importlib.import_module(module), attribute, None)
+    except ImportError:
+        return False
+    return isinstance(found, type) and issubclass(found, nn.Module) and f"{found.__module__}.".startswith(_NETWORKS)
 
 
 def _targets(value: Any) -> Iterator[str]:

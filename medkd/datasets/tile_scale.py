@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from PIL import Image
 
 __all__ = ["tile_scale"]
 
+_logger = logging.getLogger(__name__)
 _LOOKED_AT = 200  # tiles, evenly spread: headers of very many files take minutes
 _SAME = 0.02  # relative; scanners of one kind differ by about a hundredth
 
@@ -29,7 +31,11 @@ def tile_scale(items: Sequence[Mapping[str, Any]], image_size: Sequence[int]) ->
     chosen = [items[int(n)] for n in np.unique(np.linspace(0, len(items) - 1, _LOOKED_AT).round())] if items else []
     found = [_scale(item, image_size) for item in chosen]
     downsample, mpp = (_agreed(values) for values in zip(*found, strict=True)) if found else (None, None)
-    return {"downsample": None if mpp else downsample, "mpp": mpp} if downsample or mpp else {}
+    if not downsample and not mpp:
+        if items:
+            _logger.warning("The tiles have several scales, or are squeezed: slides will need --downsample or --mpp.")
+        return {}
+    return {"downsample": None if mpp else downsample, "mpp": mpp}
 
 
 def _scale(item: Mapping[str, Any], image_size: Sequence[int]) -> tuple[float | None, float | None]:

@@ -71,7 +71,7 @@ def run_ladder(
             _claim(folder, settings)
             if not (folder / "eval" / ladder.table).is_file():
                 _run_cell(ladder, folder, settings, f"{rung}-seed{seed}-{parent.run_id[:6]}")
-        seen = {str(item["patient"]) for item in datalist["test"] if item.get("seen")}
+        seen = {str(item["patient"]) for item in datalist["test"] if item.get("seen") and "patient" in item}
         scores = collect(ladder, root, seeds, seen=seen)
         rows = rung_table(ladder, scores).to_dict("records")
         means = {f"{row['score']}_{row['rung']}": float(row["mean"]) for row in rows}

@@ -66,7 +66,7 @@ _KEYS: dict[str, dict[str, Kind]] = {
     "infer": _COMMON
     | _SAMPLING
     | {
-        "image": Kind("the name of a study", lambda value: True),  # paths and names: see check_image
+        "image": or_none(WORDS),  # names and paths: see check_image
         "images": or_several(text(r"[^/\\.][^/\\]*", "all, labeled, unlabeled, or names of studies")),
         "session": MAPPING,
         "label": WORDS,  # the label that a viewer has chosen, or the file that the server made of an upload

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medkd.reading.slides import Slide, open_slide
-from medkd.slides import Grid, map_region, network_downsample
+from medkd.slides import Grid, map_region, network_downsample, tissue_mask
 from medkd.slides.contours import Ring, area, find_contours, without_holes
 
 __all__ = ["CheckRegiond", "TileInferTask"]
@@ -70,8 +70,10 @@ class RegionMapper:
             size: its rows and columns.
             network: the student, on the device.
         """
+        grid = self._grid(slide)
+        tiles = grid.tiles_on(*tissue_mask(slide)) if self._value("tissue") else None
         probability = map_region(
-            slide, self._grid(slide), location, size, lambda pixels: self._predict(pixels, network)
+            slide, grid, location, size, lambda pixels: self._predict(pixels, network), tiles=tiles
         )
         found = find_contours(255 * probability, threshold=self._value("threshold"), scale=1, size=size)
         corner = np.array(location[::-1])

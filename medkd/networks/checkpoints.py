@@ -52,7 +52,7 @@ def read_settings(path: str | Path) -> dict[str, Any]:
     settings = content.get("settings", {}) if isinstance(content, Mapping) else {}
     if not isinstance(settings, Mapping):
         raise ValueError(f'{path}: expected a mapping under "settings", found {type(settings).__name__}')
-    strange = [text for text in _texts(settings) if text.startswith(("$", "@", "%"))]
+    strange = list(_no_plain_data(settings))
     if strange:
         raise ValueError(f'{path}: expected plain data under "settings", found {strange[0]!r}')
     return dict(settings)
@@ -105,12 +105,16 @@ def _read(path: str | Path, advice: str = _ADVICE) -> Any:
         raise ValueError(f"{path}: expected a PyTorch checkpoint, found another kind of file ({error})") from error
 
 
-def _texts(value: Any) -> Iterator[str]:
-    """Every text in nested data, keys too."""
+def _no_plain_data(value: Any) -> Iterator[Any]:
+    """Whatever is no list, mapping, number, switch or nothing, and every text that a configuration would evaluate."""
     if isinstance(value, str):
+        if value.startswith(("$", "@", "%")):
+            yield value
+    elif type(value) in (dict, list):
+        for one in [*value, *value.values()] if isinstance(value, dict) else value:
+            yield from _no_plain_data(one)
+    elif value is not None and type(value) not in (bool, int, float):
         yield value
-    for one in [*value, *value.values()] if isinstance(value, Mapping) else value if isinstance(value, list) else ():
-        yield from _texts(one)
 
 
 def _is_state_dict(content: Any) -> bool:

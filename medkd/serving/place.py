@@ -12,7 +12,7 @@ import medkd
 from medkd.bundle import freeze, read_bundle, unfrozen
 from medkd.files import atomic_folder
 from medkd.serving.checks import deployment_problems
-from medkd.serving.versions import decide, next_version, serve, served, served_before
+from medkd.serving.versions import decide, next_version, serve, served, take_back
 
 __all__ = ["Deployment", "deploy", "keep_student", "rollback"]
 
@@ -97,8 +97,7 @@ def rollback(app_dir: str | Path, name: str) -> Deployment:
         FileNotFoundError: if nothing of that name was deployed, or no version is before it.
     """
     place = Path(app_dir).resolve() / "model" / name
-    version = served_before(place)
-    serve(place, version)
+    version = take_back(place)
     return Deployment(place, version, read_bundle(version).modality)
 
 

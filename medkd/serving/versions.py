@@ -15,9 +15,10 @@ from typing import Any
 
 from medkd.files import atomic_path
 
-__all__ = ["decide", "last_decision", "next_version", "serve", "served", "served_before"]
+__all__ = ["decide", "last_decision", "next_version", "serve", "served", "take_back"]
 
 _DECISION = "promotion.json"
+_HISTORY = "served.json"  # names of versions in the order in which they were served
 
 
 def served(place: Path) -> Path:
@@ -31,17 +32,19 @@ def served(place: Path) -> Path:
     return place.parent / place.readlink()
 
 
-def served_before(place: Path) -> Path:
-    """The version before the present one that was served.
+def take_back(place: Path) -> Path:
+    """Serve the version again that was served before the present one, which stays on disk; return it.
 
     Raises:
         FileNotFoundError: if there is none.
     """
-    present = served(place)
-    earlier = [v for v in _versions(place) if v.name < present.name and _decision(v).get("promoted", True)]
-    if not earlier:
-        raise FileNotFoundError(f"{place}: expected a version before {present.name}, found none")
-    return earlier[-1]
+    present, folder = served(place).name, _folder(place)
+    history = _history(place)
+    before = [name for name in history[: _last(history, present)] if (folder / name).is_dir()]
+    if not before:
+        raise FileNotFoundError(f"{place}: expected a version before {present}, found none")
+    _serve(place, folder / before[-1], before)
+    return folder / before[-1]
 
 
 def next_version(place: Path) -> Path:
@@ -52,10 +55,33 @@ def next_version(place: Path) -> Path:
 
 def serve(place: Path, version: Path) -> None:
     """Replace the link in one step; it is relative, so that the app may be moved."""
+    history = []
+    if place.is_symlink():
+        history = _history(place)
+        history = history[: _last(history, served(place).name) + 1]  # the rest was written down and not served
+    _serve(place, version, history if history[-1:] == [version.name] else [*history, version.name])
+
+
+def _serve(place: Path, version: Path, history: list[str]) -> None:
+    with atomic_path(_folder(place) / _HISTORY) as partial:
+        partial.write_text(json.dumps(history) + "\n", encoding="utf-8")
     fresh = place.with_name(f".{os.getpid()}-{place.name}")
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(os.path.relpath(version, place.parent), target_is_directory=True)
     fresh.replace(place)
+
+
+def _history(place: Path) -> list[str]:
+    """Where none was written down every version that was not refused, in their order."""
+    path = _folder(place) / _HISTORY
+    if path.is_file():
+        return [str(name) for name in json.loads(path.read_text(encoding="utf-8"))]
+    return [v.name for v in _versions(place) if _decision(v).get("promoted", True)]
+
+
+def _last(history: list[str], name: str) -> int:
+    """The place of a name's last occurrence; behind the end where there is none."""
+    return max((place for place, one in enumerate(history) if one == name), default=len(history))
 
 
 def decide(version: Path, decision: Mapping[str, Any]) -> None:

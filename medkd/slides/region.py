@@ -21,7 +21,13 @@ Predict = Callable[[NDArray[np.uint8]], Tensor]
 
 
 def map_region(
-    slide: Slide, grid: Grid, location: Sequence[int], size: Sequence[int], predict: Predict
+    slide: Slide,
+    grid: Grid,
+    location: Sequence[int],
+    size: Sequence[int],
+    predict: Predict,
+    *,
+    tiles: NDArray[np.int64] | None = None,
 ) -> NDArray[np.float32]:
     """The probability of every level-0 pixel of a region, interpolated between the pixels of the slide's map.
 
@@ -32,6 +38,7 @@ def map_region(
         location: row and column of the region's upper left corner, in level-0 pixels; inside the slide.
         size: rows and columns of the region, in level-0 pixels.
         predict: makes probabilities ``[1, rows, columns]`` of a tile ``[rows, columns, 3]`` in RGB of 8 bit.
+        tiles: numbers of the slide's tiles that its map is made of; it is 0 elsewhere. ``None``: of all.
 
     Returns:
         ``[rows, columns]``, 0 to 1.
@@ -49,6 +56,8 @@ def map_region(
         widths = [(x, min(grid.core, right - x)) for x in range(left, right, grid.core)]
         rows.append(np.concatenate([_core(slide, grid, (y, x), (height, w), predict) for x, w in widths], 1))
     known = np.concatenate(rows)
+    if tiles is not None:
+        known = known * _looked_at(grid, (top, left), known.shape, tiles)
     corner = (top * grid.downsample, left * grid.downsample)
     end = (grid.map_shape[0] - top // grid.map_downsample, grid.map_shape[1] - left // grid.map_downsample)
     places = [
@@ -60,6 +69,19 @@ def map_region(
         probability, np.meshgrid(*places, indexing="ij"), order=1, mode="nearest"
     )
     return found
+
+
+def _looked_at(
+    grid: Grid, corner: tuple[int, int], shape: tuple[int, ...], tiles: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """The pixels of the map, from a corner on in pixels of the network's input, that belong to some tiles."""
+    there = np.zeros(grid.shape, bool)
+    there.flat[tiles] = True
+    rows, columns = (
+        np.minimum((first + np.arange(length) * grid.map_downsample) // grid.core, whole - 1)
+        for first, length, whole in zip(corner, shape, grid.shape, strict=True)
+    )
+    return there[np.ix_(rows, columns)]
 
 
 def _span(start: int, length: int, grid: Grid, whole: int) -> tuple[int, int]:

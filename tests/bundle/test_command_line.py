@@ -2,7 +2,7 @@
 
 import pytest
 
-from medkd.bundle.command_line import is_bundle_run, overrides, typed, unknown_keys
+from medkd.bundle.command_line import given_keys, is_bundle_run, overrides, typed, unknown_keys
 
 CONFIG = {
     "max_epochs": 3,
@@ -90,6 +90,8 @@ def test_a_value_is_of_the_type_that_the_file_has(value, default, found):
         (2, False, "expected true or false, found 2"),
         (None, False, "expected true or false, found None"),
         ("many", 3, "expected a number such as 3, found 'many'"),
+        ("nan", 0.5, "expected a number such as 0.5, found 'nan'"),
+        ("1e999", 3, "expected a number such as 3, found '1e999'"),
         (True, 0.5, "expected a number such as 0.5, found True"),
         ([1], 3, r"expected a number such as 3, found \[1\]"),
         (3, [1, 2], r"expected a list such as \[1, 2\], found 3"),
@@ -174,3 +176,15 @@ def test_the_keys_of_the_tracking_settings_are_known(configs, tracking, key):
 
 def test_without_a_configuration_there_is_nothing_to_check():
     assert read("--max_epoch", "3") == {}
+
+
+def test_overrides_in_a_file_are_overrides(configs):
+    """MONAI's ``--args_file``; the command line has precedence."""
+    (configs / "args.json").write_text('{"max_epochs": 5, "resume": "false", "classes": ["b"]}')
+    line = ["--config_file", configs / "train.yaml", "--args_file", configs / "args.json", "--max_epochs", "4"]
+    given = {"max_epochs": 4, "resume": "false", "classes": ["b"]}
+    assert read(*line, **given) == {"max_epochs": 4, "resume": False, "classes": ["b"]}
+    assert set(given_keys([PROGRAM, "run", *map(str, line)])) == {"max_epochs", "resume", "classes"}
+    (configs / "args.json").write_text('{"max_epoch": 5}')
+    with pytest.raises(ValueError, match=r"unknown key 'max_epoch', did you mean 'max_epochs'"):
+        read(*line, **given)

@@ -127,3 +127,30 @@ def test_show_tells_what_the_student_was_trained_with(bundle, tmp_path, capsys):
     assert "network_def#channels = [16, 32, 64, 128]" in shown
     assert main(["show", str(tmp_path / "nowhere")]) == 1
     assert "expected the configurations of a bundle, found none" in capsys.readouterr().err
+
+
+def test_what_the_next_training_finds_out_or_starts_from_stays(tmp_path):
+    """A frozen threshold would never be calibrated again."""
+    shutil.copytree(bundle_path("ikdmil") / "configs", tmp_path / "configs")
+    (tmp_path / "models").mkdir()
+    network = {"_target_": "medkd.networks.SideOutputVGG", "pretrained": None}
+    settings = {"threshold": 0.07, "image_size": [64, 64], "network_def": network}
+    torch.save({"model": {}, "settings": settings}, tmp_path / "models" / "model.pt")
+    train, inference = (tmp_path / "configs" / name for name in ("train.yaml", "inference.yaml"))
+    train.write_text(train.read_text().replace("pretrained: null", "pretrained: vgg16_bn.pth"))
+    freeze(tmp_path)
+    after = yaml.safe_load(train.read_text())
+    assert (after["threshold"], after["image_size"]) == ("auto", [64, 64])
+    assert after["network_def"]["pretrained"] == "vgg16_bn.pth"
+    assert yaml.safe_load(inference.read_text())["threshold"] == 0.07
+    assert unfrozen(tmp_path) == []
+
+
+def test_configurations_in_json_are_frozen_too(bundle):
+    path = bundle / "configs" / "inference.yaml"
+    content = yaml.safe_load(path.read_text())
+    path.unlink()
+    path.with_suffix(".json").write_text(json.dumps(content))
+    assert path.with_suffix(".json") in freeze(bundle)
+    after = json.loads(path.with_suffix(".json").read_text())
+    assert (after["class_names"], after["pixdim"], list(after)) == (NAMES, [1.5, 1.5, -1], list(content))

@@ -124,10 +124,19 @@ def test_expressions_in_a_file_of_weights_are_refused(student, text):
 
 def test_a_file_of_weights_names_networks_alone(student):
     parser = ConfigParser({"network_def": {"_target_": "medkd.networks.PolypPVT"}})
-    for target in ("os.system", "subprocess.run", "monai.bundle.run"):
+    for target in (
+        "os.system",
+        "subprocess.run",
+        "monai.bundle.run",
+        "monai.networks.nets.hovernet.os.system",  # what a module of networks has imported
+        "medkd.networks.checkpoints.torch.hub.load_state_dict_from_url",
+        "medkd.networks.load_model",
+        "monai.networks.nets.hovernet.warnings",
+        "run",
+    ):
         with pytest.raises(ValueError, match=f"model.pt: expected a network of medkd.networks.* or .*, found {target}"):
             adopt(parser, student({"network_def": {"_target_": target, "command": "x"}}))
-    for target in ("monai.networks.nets.UNet", "UNet", "medkd.networks.SideOutputVGG"):
+    for target in ("monai.networks.nets.UNet", "UNet", "medkd.networks.SideOutputVGG", "torch.nn.Conv2d"):
         adopt(parser, student({"network_def": {"_target_": target}}))
         assert parser["network_def"] == {"_target_": target}
 
@@ -156,3 +165,30 @@ def test_the_command_line_is_seen_in_a_program_of_monai_alone(student, monkeypat
     assert parser.get_parsed_content("pixdim") == [2, 2, -1]
     assert "pixdim: [2, 2, -1], with which" in caplog.text
     assert "bundle" in medkd.__all__
+
+
+def test_a_file_of_weights_does_not_say_where_files_lie(student):
+    parser = ConfigParser({"output_dir": "here", "dataset_dir": "there", "pixdim": [1, 1, 1]})
+    adopt(parser, student({**TRAINED, "output_dir": "/etc", "dataset_dir": "/etc"}))
+    assert (parser["output_dir"], parser["dataset_dir"], parser["pixdim"]) == ("here", "there", [2, 2, -1])
+
+
+def test_other_kinds_of_data_are_refused(student):
+    with pytest.raises(ValueError, match=r"expected plain data under .settings., found \('\$x',\)"):
+        read_settings(student({"class_names": ("$x",)}))
+
+
+def test_weights_to_start_from_and_places_that_are_not_there(student):
+    network = {"_target_": "UNet", "pretrained": None, "channels": [4]}
+    own = {"network_def": {**network, "pretrained": "vgg.pth", "channels": [4, 8]}}
+    adopt(ConfigParser(own), student({"network_def": network}), given=["network_def#pretrained"])
+    with pytest.raises(ValueError, match=r"--network_def#channels#1: expected None, .* found 8"):
+        adopt(ConfigParser(own), student({"network_def": network}), given=["network_def#channels#1"])
+
+
+@pytest.mark.parametrize("settings", [None, {"mpp": 1.0, "downsample": None}, {"mpp": None, "downsample": 2.0}])
+@pytest.mark.parametrize(("given", "other"), [("mpp", "downsample"), ("downsample", "mpp")])
+def test_of_two_ways_to_say_a_scale_the_given_one_counts(student, settings, given, other):
+    parser = ConfigParser({"downsample": 1, "mpp": 7, given: 0.5})
+    adopt(parser, student(settings), given=[given])
+    assert (parser[given], parser[other]) == (0.5, None)

@@ -20,7 +20,14 @@ from ..helpers import bundle_command, run_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLE = ROOT / "bundles" / "ikdmil_histology_segmentation"
-OPTIONS = {"tile_size": 160, "halo": 16, "batch_size": 2, "num_workers": 1, "network_def#_target_": "torch.nn.Conv2d"}
+OPTIONS = {
+    "downsample": 1,
+    "tile_size": 160,
+    "halo": 16,
+    "batch_size": 2,
+    "num_workers": 1,
+    "network_def#_target_": "torch.nn.Conv2d",
+}
 OPTIONS |= {
     f"network_def#{key}": value for key, value in {"in_channels": 3, "out_channels": 1, "kernel_size": 1}.items()
 }

@@ -22,8 +22,9 @@ def test_tiles_in_files_have_the_ratio_of_the_sizes(tile):
     assert tile_scale(items, (1024, 512)) == {"downsample": 0.5, "mpp": None}
 
 
-def test_tiles_of_several_scales_have_none(tile):
+def test_tiles_of_several_scales_have_none(tile, caplog):
     assert tile_scale([tile("a.png", 512, 512), tile("b.png", 300, 300)], (256, 256)) == {}
+    assert "slides will need --downsample or --mpp" in caplog.text
     assert tile_scale([tile("c.png", 512, 512)], (256, 128)) == {}  # they are squeezed
     assert tile_scale([], (256, 256)) == {}
 

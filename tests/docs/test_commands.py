@@ -90,6 +90,8 @@ class Reader:
         name = next(name for name in SMALL if name.startswith(self.method))
         edit(configs / "train.yaml", **SMALL[name], **QUICKEST, **TRAINING[name])
         edit(configs / "inference.yaml", **SMALL[name])
+        if (configs / "slides.yaml").is_file():  # which needs tiles that are not squeezed
+            edit(configs / "train.yaml", image_size=[64, 64])
         if self.method == "confkd":
             rungs = yaml.safe_load((configs / "ladder.yaml").read_text())["rungs"]
             ladder = {**LADDER, "rungs": {rung: rungs[rung] for rung in LADDER["rungs"]}}

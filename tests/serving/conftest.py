@@ -46,6 +46,8 @@ def small_copy(name: str, folder: Path) -> Path:
     bundle = folder / name
     shutil.copytree(BUNDLES / name, bundle, ignore=shutil.ignore_patterns("models", "checkpoints", "eval", "data"))
     edit(bundle / "configs" / "inference.yaml", **SMALL[name])
+    if (bundle / "configs" / "slides.yaml").is_file():
+        edit(bundle / "configs" / "slides.yaml", downsample=1)
     edit(bundle / "configs" / "train.yaml", **SMALL[name], **QUICK, **TRAINING[name])
     parser = ConfigParser()
     parser.read_config(str(bundle / "configs" / "train.yaml"))

@@ -50,6 +50,21 @@ def test_versions_follow_each_other_and_can_be_taken_back(volume_bundle, app):
     assert deploy(volume_bundle, app, name="heart").version.name == "0003"
 
 
+def test_what_is_taken_back_is_what_was_served_before(volume_bundle, app, tmp_path):
+    """Not the version of the number before, which had been taken back itself."""
+    place = app / "model" / "heart"
+    for _ in range(2):
+        deploy(volume_bundle, app, name="heart")
+    rollback(app, "heart")
+    third = keep_student(place, retrained(volume_bundle, tmp_path))
+    decide(third, {"promoted": True})
+    serve(place, third)
+    assert rollback(app, "heart").version.name == "0001"
+    with pytest.raises(FileNotFoundError, match="expected a version before 0001"):
+        rollback(app, "heart")
+    assert (served(place).parent / "served.json").read_text() == '["0001"]\n'
+
+
 def retrained(bundle, folder):
     """The file of another student of the bundle."""
     content = torch.load(bundle / "models" / "model.pt", weights_only=True)
@@ -117,7 +132,7 @@ def test_a_copy_that_fails_leaves_the_old_version(volume_bundle, app, monkeypatc
     with pytest.raises(OSError, match="No space left"):
         deploy(volume_bundle, app)
     assert found.path.resolve() == found.version
-    assert [path.name for path in found.version.parent.iterdir()] == ["0001"]
+    assert [path.name for path in found.version.parent.iterdir() if path.is_dir()] == ["0001"]
 
 
 def test_what_is_no_app_or_no_deployment_is_left_alone(volume_bundle, app, tmp_path):

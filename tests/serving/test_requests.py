@@ -3,6 +3,8 @@
 import json
 import shutil
 
+import nibabel as nib
+import numpy as np
 import pytest
 import requests
 
@@ -121,6 +123,14 @@ def test_code_in_a_request_is_refused_and_not_run(server, tmp_path, name):
     assert 400 <= answer.status_code < 500, f"{answer.status_code}: {answer.text}"
     assert answer.json()["detail"].startswith(f"{key}: expected")
     assert (server.info()["trainers"][HEART]["config"], server.info()["models"][HEART]["config"]) == before
+
+
+def test_an_image_is_one_name(server, tmp_path):
+    """A list would not be looked up among the studies: its files would be read wherever they lie."""
+    nib.save(nib.Nifti1Image(np.zeros((8, 8, 3), np.float32), np.eye(4)), tmp_path / "other.nii.gz")
+    data = {"params": json.dumps({"image": [str(tmp_path / "other.nii.gz")]})}
+    answer = requests.post(f"{server.url}/infer/{HEART}?image=phantom001&output=image", data=data, timeout=300)
+    assert (answer.status_code, answer.json()["detail"].partition(":")[0]) == (400, "image")
 
 
 def test_a_server_that_was_attacked_still_works(server, study, tmp_path):

@@ -41,14 +41,14 @@ def picture(tmp_path_factory):
     return path
 
 
-def region(slide, network, location, size, **layout):
+def region(slide, network, location, size, tiles=None, **layout):
     grid = Grid(slide.size, **{"tile_size": 128, "halo": 32, "map_downsample": 4, **layout})
 
     @torch.no_grad()
     def predict(pixels):
         return network(torch.tensor(np.moveaxis(pixels, -1, 0))[None].float())[0]
 
-    return map_region(slide, grid, location, size, predict), grid
+    return map_region(slide, grid, location, size, predict, tiles=tiles), grid
 
 
 @pytest.mark.parametrize(("downsample", "location"), [(2.5, (111, 233)), (2, (300, 490))], ids=["inside", "border"])
@@ -62,6 +62,21 @@ def test_a_region_is_a_part_of_its_slide(new_run, picture, student, downsample, 
     expected = np.stack([np.interp(rows, np.arange(whole.shape[0]), line) for line in between.T], 1)
     assert np.ptp(found) > 0.1
     assert np.abs(found - expected).max() < 0.01  # 1/255 each way is the map's rounding
+
+
+def test_what_the_slide_s_map_leaves_out_is_left_out_of_a_region(picture, student):
+    """Tiles without tissue are 0 in the map."""
+    slide = open_slide(picture)
+    grid = Grid(slide.size, 1, tile_size=128, halo=32, map_downsample=4)
+    whole, _ = region(slide, student, (0, 0), (256, 256), downsample=1)
+    found, _ = region(slide, student, (0, 0), (256, 256), downsample=1, tiles=np.array([1, grid.shape[1]]))
+    corner = (slice(4, 60), slice(4, 60))  # inside the first core, which is left out
+    assert found[corner].max() == 0 < whole[corner].max()
+    kept = (slice(4, 60), slice(68, 124))
+    assert np.array_equal(found[kept], whole[kept])
+    below = (slice(68, 124), slice(4, 60))
+    assert np.array_equal(found[below], whole[below])
+    assert found[68:124, 68:124].max() == 0
 
 
 def test_what_is_no_probability_is_refused(made):
