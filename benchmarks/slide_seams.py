@@ -73,7 +73,7 @@ def main() -> int:
         whole = middle.get_parsed_content("postprocessing").transforms[0]({"pred": whole})["pred"][0].numpy()
         tiles = configured(
             "slides.yaml", dataset_dir=str(region), output_dir=folder, model_path=str(weights), network_def=network,
-            tissue=False, map_downsample=1, num_workers=0, progress=False, halo=options.halo, batch_size=2,
+            downsample=1, tissue=False, map_downsample=1, num_workers=0, progress=False, halo=options.halo, batch_size=2,
         )  # fmt: skip
         evaluator, started = tiles.get_parsed_content("evaluator"), time.perf_counter()
         evaluator.run()

@@ -181,7 +181,7 @@ def test_other_kinds_of_data_are_refused(student):
 def test_weights_to_start_from_and_places_that_are_not_there(student):
     network = {"_target_": "UNet", "pretrained": None, "channels": [4]}
     own = {"network_def": {**network, "pretrained": "vgg.pth", "channels": [4, 8]}}
-    adopt(ConfigParser(own), student({"network_def": network}), given=["network_def#pretrained"])
+    adopt(ConfigParser(dict(own)), student({"network_def": network}), given=["network_def#pretrained"])
     with pytest.raises(ValueError, match=r"--network_def#channels#1: expected None, .* found 8"):
         adopt(ConfigParser(own), student({"network_def": network}), given=["network_def#channels#1"])
 

@@ -39,8 +39,15 @@ def folder(tmp_path_factory):
 
 def slide_map(picture, weights, output, **settings):
     """The probability by slides.yaml, a pixel per pixel of the network's input."""
-    options = {"tile_size": 208, "map_downsample": 1, "batch_size": 2, "num_workers": 0, "tissue": "false"} | settings
-    paths = {"dataset_dir": picture, "output_dir": output, "model_path": weights, "downsample": 1}
+    options = {
+        "downsample": 1,
+        "tile_size": 208,
+        "map_downsample": 1,
+        "batch_size": 2,
+        "num_workers": 0,
+        "tissue": "false",
+    } | settings
+    paths = {"dataset_dir": picture, "output_dir": output, "model_path": weights}
     run_bundle([CONFIGS / "slides.yaml"], **paths, **options)
     return tifffile.imread(output / f"{picture.stem}_probability.ome.tif", level=0) / 255
 
