@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from medkd.bundle.metadata import with_settings
 from medkd.bundle.plain import resolved
+from medkd.bundle.settings import check_networks, settings_of
 from medkd.files import atomic_path
-from medkd.networks.checkpoints import read_settings
+
+if TYPE_CHECKING:
+    from monai.bundle import ConfigParser
 
 __all__ = ["freeze", "unfrozen"]
 
@@ -21,8 +24,8 @@ def freeze(bundle: str | Path) -> list[Path]:
     """Write what ``models/model.pt`` was trained with into ``configs/*.yaml`` and ``metadata.json``.
 
     Top-level keys that a file has get the student's value; comments, order and everything else stay, so does what the next
-    training is to find out (``auto``) or to start from (``pretrained``). A configuration that is read beside
-    ``train.yaml`` (``evaluate.yaml``) needs none of it.
+    training is to find out (``auto``) or to start from (``pretrained``). What refers to another
+    file (``train_teacher.yaml``, read behind ``train.yaml``) stays too.
 
     Returns:
         The files that were changed.
@@ -46,12 +49,13 @@ def unfrozen(bundle: str | Path) -> list[Path]:
 def _changes(bundle: Path) -> dict[Path, str]:
     """New texts of the files that would change."""
     configs = bundle / "configs"
-    settings = read_settings(bundle / "models" / "model.pt")
+    model = bundle / "models" / "model.pt"
+    settings = settings_of(model)
     files = [
         path for path in sorted(configs.glob("*")) if path.suffix in {".yaml", ".json"} and path.stem != "metadata"
     ]
     texts = {path: path.read_text(encoding="utf-8") for path in files}
-    changed = {path: _with_values(path, text, settings) for path, text in texts.items()}
+    changed = {path: _with_values(path, text, settings, model) for path, text in texts.items()}
     metadata = configs / "metadata.json"
     if metadata.is_file():
         texts[metadata] = metadata.read_text(encoding="utf-8")
@@ -61,7 +65,7 @@ def _changes(bundle: Path) -> dict[Path, str]:
     return {path: text for path, text in changed.items() if text != texts[path]}
 
 
-def _with_values(path: Path, text: str, settings: Mapping[str, Any]) -> str:
+def _with_values(path: Path, text: str, settings: Mapping[str, Any], model: Path) -> str:
     """The file's text with other values of the keys that say something else."""
     try:
         root, content = yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
@@ -69,7 +73,7 @@ def _with_values(path: Path, text: str, settings: Mapping[str, Any]) -> str:
         raise ValueError(f"{path}: expected YAML, found something else: {error}") from error
     if not isinstance(root, yaml.MappingNode):
         return text
-    other = _other_values(content, settings)
+    other = _other_values(content, settings, model)
     if path.suffix == ".json":
         return json.dumps({**content, **other}, indent=2) + "\n" if other else text
     for key, value in reversed(root.value):  # from the end, so that places before it stay what they are
@@ -78,19 +82,28 @@ def _with_values(path: Path, text: str, settings: Mapping[str, Any]) -> str:
     return text
 
 
-def _other_values(content: dict[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+def _other_values(content: dict[str, Any], settings: Mapping[str, Any], model: Path) -> dict[str, Any]:
     """Of the settings those that a configuration does not come to by itself, once it has the plain ones."""
     from monai.bundle import ConfigParser
 
     parser, other = ConfigParser(content), {}
+    check_networks(parser, settings, model)
     for key in sorted(
         settings, key=lambda key: (isinstance(settings[key], Mapping), isinstance(content.get(key), str))
     ):
         wanted = _with_start(settings[key], content.get(key))
-        if key in parser and content[key] != "auto" and resolved(parser, key) != wanted:
+        if key in parser and content[key] != "auto" and _says_other(parser, key, wanted):
             other[key] = wanted
             parser.update({key: wanted})
     return other
+
+
+def _says_other(parser: ConfigParser, key: str, wanted: Any) -> bool:
+    """Whether a key has another value; a file that refers to another one says nothing by itself."""
+    try:
+        return bool(resolved(parser, key) != wanted)
+    except ValueError:  # MONAI's, for a reference to what is not there
+        return False
 
 
 def _with_start(value: Any, own: Any) -> Any:

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medkd.bundle.metadata import with_settings
-from medkd.bundle.settings import adopt
-from medkd.networks.checkpoints import read_settings
+from medkd.bundle.settings import adopt, settings_of
 
 if TYPE_CHECKING:
     from monai.bundle import ConfigParser  # slow to import, and `medkd bundle` needs none of it
@@ -89,7 +88,7 @@ def read_metadata(path: Path, model: str | Path | None = None) -> dict[str, Any]
             f"{metadata}: expected the bundle's metadata, found none that can be read ({error})"
         ) from error
     student = Path(model or path / "models" / "model.pt")
-    return with_settings(content, read_settings(student)) if student.is_file() else content
+    return with_settings(content, settings_of(student)) if student.is_file() else content
 
 
 def modality(metadata: dict[str, Any]) -> str:

@@ -17,7 +17,7 @@ from medkd.networks.checkpoints import read_settings
 if TYPE_CHECKING:
     from monai.bundle import ConfigParser
 
-__all__ = ["adopt", "adopt_student", "student_settings"]
+__all__ = ["adopt", "adopt_student", "check_networks", "settings_of", "student_settings"]
 
 _logger = logging.getLogger(__name__)
 
@@ -72,6 +72,16 @@ def adopt_student() -> None:
         adopt(parser, model, given=given_keys(sys.argv))
 
 
+def settings_of(model: str | Path) -> dict[str, Any]:
+    """What a student's file says of it; where files lie, for example, is no such thing and is passed over.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no student's.
+    """
+    return {key: value for key, value in read_settings(model).items() if key in _KEYS}
+
+
 def adopt(parser: ConfigParser, model: str | Path, *, given: Collection[str] = ()) -> None:
     """Set the keys of a configuration to what a student was trained with.
 
@@ -85,7 +95,7 @@ def adopt(parser: ConfigParser, model: str | Path, *, given: Collection[str] = (
         ValueError: if what was asked for is not what the student was trained with, or the file names a network of no
             known package.
     """
-    settings = {key: value for key, value in read_settings(model).items() if key in _KEYS}
+    settings = settings_of(model)
     asked = {key for place in given for key in _CHOICES.get(place, [])}
     change(
         parser, {key: None for key in asked if key not in given and key in parser}
@@ -94,9 +104,10 @@ def adopt(parser: ConfigParser, model: str | Path, *, given: Collection[str] = (
         _logger.warning("%s does not say what it was trained with: the configuration's own settings are used", model)
         return
     wanted = [place for place in given if place.split("#")[0] not in _CHOICES]
-    problems = [*_contradictions(parser, settings, wanted, model), *_strangers(parser, settings, model)]
+    problems = list(_contradictions(parser, settings, wanted, model))
     if problems:
         raise ValueError("; ".join(problems))
+    check_networks(parser, settings, model)
     taken = {key: value for key, value in settings.items() if key in parser and key not in asked}
     for key, value in taken.items():
         if resolved(parser, key) != value:
@@ -125,13 +136,22 @@ def _at(settings: Mapping[str, Any], place: str) -> Any:
     return value
 
 
-def _strangers(parser: ConfigParser, settings: Mapping[str, Any], model: str | Path) -> Iterator[str]:
-    """A file of weights is data: it may not name just any function to call."""
+def check_networks(parser: ConfigParser, settings: Mapping[str, Any], model: str | Path) -> None:
+    """A file of weights is data: it may not name just any function to call.
+
+    Args:
+        parser: the configuration; what it names itself is trusted.
+        settings: of the file.
+        model: the file, for the error.
+
+    Raises:
+        ValueError: for a target that neither the configuration names nor is a network of a known package.
+    """
     for key, value in settings.items():
         own = set(_targets(parser.get(key)))
         for target in _targets(value):
             if target not in own and not _is_network(target):
-                yield (
+                raise ValueError(
                     f"{model}: expected a network of {' or '.join(_NETWORKS)}*, found {target}; if you trust it, write it "
                     f"into {key} of the configuration"
                 )

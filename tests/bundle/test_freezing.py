@@ -75,6 +75,16 @@ def test_a_second_time_there_is_nothing_to_do(bundle, capsys):
     assert "already" in capsys.readouterr().out
 
 
+def test_what_is_read_behind_train_yaml_stays_as_it_is(tmp_path):
+    shutil.copytree(bundle_path("kdas") / "configs", tmp_path / "configs")
+    (tmp_path / "models").mkdir()
+    network = {"_target_": "medkd.networks.PolypPVT", "backbone": "b1", "pretrained": None}
+    settings = {"mean": [0.5] * 3, "std": [0.25] * 3, "network_def": network}
+    torch.save({"model": {}, "settings": settings}, tmp_path / "models" / "model.pt")
+    assert {path.name for path in freeze(tmp_path)} == {"train.yaml", "inference.yaml"}
+    assert yaml.safe_load((tmp_path / "configs" / "inference.yaml").read_text())["network_def"] == network
+
+
 def test_codes_follow_the_names_they_were_written_for(bundle):
     codes = read_metadata(bundle)["label_codes"]
     assert {value: code["type"][1] for value, code in codes.items()} == {
@@ -154,3 +164,15 @@ def test_configurations_in_json_are_frozen_too(bundle):
     assert path.with_suffix(".json") in freeze(bundle)
     after = json.loads(path.with_suffix(".json").read_text())
     assert (after["class_names"], after["pixdim"], list(after)) == (NAMES, [1.5, 1.5, -1], list(content))
+
+
+def test_nothing_of_a_hostile_file_is_written(bundle):
+    model, train = bundle / "models" / "model.pt", bundle / "configs" / "train.yaml"
+    before = train.read_text()
+    hostile = {"network_def": {"_target_": "os.system", "command": "x"}}
+    torch.save({"model": {}, "settings": hostile}, model)
+    with pytest.raises(ValueError, match=r"model\.pt: expected a network of .* found os\.system"):
+        freeze(bundle)
+    torch.save({"model": {}, "settings": {"output_dir": "/etc", "dataset_dir": "/etc"}}, model)
+    assert freeze(bundle) == []
+    assert train.read_text() == before
