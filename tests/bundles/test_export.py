@@ -10,10 +10,12 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
+import yaml
 from monai.data import load_net_with_metadata
 
 from medkd.cli import main
 from medkd.export import FORMATS, export_bundle, network_inputs
+from medkd.serving import deploy
 
 from .conftest import Case
 
@@ -71,6 +73,16 @@ def test_without_a_place_the_export_is_beside_the_weights(case: Case, own: Path)
     report = export_bundle(own, format="torchscript", images=case.data / "images")
     assert report.path == own / "models" / "model.ts"
     report.path.unlink()
+
+
+def test_the_student_can_be_deployed(case: Case, own: Path, tmp_path: Path) -> None:
+    """As it was trained, with settings of its own: the files that the server reads say them."""
+    version = deploy(own, tmp_path / "app", name="student").version
+    kept = torch.load(version / "models" / "model.pt", weights_only=True)["settings"]
+    config = yaml.safe_load((version / "configs" / "inference.yaml").read_text())
+    assert {key: config[key] for key in ("patch_size", "image_size", "class_names") if key in config} == {
+        key: kept[key] for key in ("patch_size", "image_size", "class_names") if key in kept
+    }
 
 
 @pytest.mark.filterwarnings("ignore")
