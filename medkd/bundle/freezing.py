@@ -21,7 +21,7 @@ def freeze(bundle: str | Path) -> list[Path]:
     """Write what ``models/model.pt`` was trained with into ``configs/*.yaml`` and ``metadata.json``.
 
     Top-level keys that a file has get the student's value; comments, order and everything else stay. A configuration
-    that is read beside ``train.yaml`` (``evaluate.yaml``) needs none of it.
+    that is read behind ``train.yaml`` (``evaluate.yaml``), and so has no ``imports``, stays as it is.
 
     Returns:
         The files that were changed.
@@ -63,7 +63,7 @@ def _with_values(path: Path, text: str, settings: Mapping[str, Any]) -> str:
         root, content = yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ValueError(f"{path}: expected YAML, found something else: {error}") from error
-    if not isinstance(root, yaml.MappingNode):
+    if not isinstance(root, yaml.MappingNode) or "imports" not in content:
         return text
     other = _other_values(content, settings)
     for key, value in reversed(root.value):  # from the end, so that places before it stay what they are
