@@ -24,8 +24,8 @@ def freeze(bundle: str | Path) -> list[Path]:
     """Write what ``models/model.pt`` was trained with into ``configs/*.yaml`` and ``metadata.json``.
 
     Top-level keys that a file has get the student's value; comments, order and everything else stay, so does what the next
-    training is to find out (``auto``) or to start from (``pretrained``). What refers to another
-    file (``train_teacher.yaml``, read behind ``train.yaml``) stays too.
+    training is to find out (``auto``) or to start from (``pretrained``). So does a file
+    that is read behind another one (``evaluate.yaml``): besides training and inference only those with ``imports`` stand alone.
 
     Returns:
         The files that were changed.
@@ -71,7 +71,7 @@ def _with_values(path: Path, text: str, settings: Mapping[str, Any], model: Path
         root, content = yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ValueError(f"{path}: expected YAML, found something else: {error}") from error
-    if not isinstance(root, yaml.MappingNode):
+    if not isinstance(root, yaml.MappingNode) or not (path.stem in {"train", "inference"} or "imports" in content):
         return text
     other = _other_values(content, settings, model)
     if path.suffix == ".json":

