@@ -179,7 +179,10 @@ def test_a_ladder_that_is_stopped_says_so_and_goes_on_in_the_same_runs(good, fak
     write_datalist(tmp_path / "datalist.json", {"training": [], "validation": [], "test": []})
     command = [sys.executable, "-m", "medkd.cli", "ladder", str(fake_bundle), "--rungs", "low", "--set", "max_epochs=2"]
     process = subprocess.Popen(
-        [*command, "--dataset_dir", str(tmp_path), "--output_dir", str(root)], stderr=subprocess.PIPE, text=True
+        [*command, "--dataset_dir", str(tmp_path), "--output_dir", str(root)],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heed_signals,
     )
     deadline = time.monotonic() + 120
     while not any("version.python" in cell.data.tags for cell in started(root)):

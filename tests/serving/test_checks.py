@@ -103,7 +103,7 @@ def test_a_broken_bundle_is_refused_with_its_reason(break_it, volume_bundle):
 
 def test_a_picture_needs_what_png_can_hold(picture_bundle):
     config = picture_bundle / "configs" / "inference.yaml"
-    edit(config, displayable_configs={}, **{"postprocessing#transforms#4": None})
+    edit(config, displayable_configs={}, **{"postprocessing#transforms#5": None})
     found = "\n".join(deployment_problems(picture_bundle))
     assert "displayable_configs#result_extension: expected .png, found None" in found
     assert "displayable_configs#result_dtype: expected uint8, found None" in found
