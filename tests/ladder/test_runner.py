@@ -16,6 +16,8 @@ from medkd.cli import main
 from medkd.datasets import write_datalist
 from medkd.ladder import load_ladder, run_ladder
 
+from ..helpers import heed_signals
+
 SEEDS = (0, 1)
 
 
