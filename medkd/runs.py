@@ -65,7 +65,8 @@ def start_training(state_dirs: Iterable[str], student: str | None, *, resume: bo
         return
     raise ValueError(
         f"{found[-1]}: expected no earlier training in the way, found its {'saves' if saves else 'student'}; "
-        "--resume true goes on with it, --fresh true deletes its saves and replaces its student"
+        + ("--resume true goes on with it, " if saves else "")
+        + "--fresh true deletes its saves and replaces its student"
     )
 
 

@@ -122,13 +122,14 @@ def start(folder, *, resume=False, fresh=False):
     start_training([str(folder), str(folder / "teacher")], str(folder / "model.pt"), resume=resume, fresh=fresh)
 
 
-@pytest.mark.parametrize(("kept", "what"), [("epoch=0007.pt", "saves"), ("model.pt", "student")])
-def test_a_training_is_not_started_over_another(before, program, kept, what):
+@pytest.mark.parametrize(
+    ("kept", "what", "advice"),
+    [("epoch=0007.pt", "saves", "--resume true goes on with it, "), ("model.pt", "student", "")],
+)
+def test_a_training_is_not_started_over_another(before, program, kept, what, advice):
     program()
     (before / ({"epoch=0007.pt", "model.pt"} - {kept}).pop()).unlink()
-    with pytest.raises(
-        ValueError, match=rf"{kept}: .* found its {what}; --resume true goes on with it, --fresh true del"
-    ):
+    with pytest.raises(ValueError, match=rf"{kept}: .* found its {what}; {advice}--fresh true del"):
         start(before)
 
 

@@ -99,11 +99,14 @@ def test_a_program_that_fails_ends_with_the_cause(case: Case, tmp_path: Path) ->
     assert str(tmp_path / "nowhere") in _last(done.stderr)
 
 
+EPOCHS = 80  # of milliseconds each: a question to the store takes seconds
+
+
 class Training:
     """A tracked training in a process of its own."""
 
     def __init__(self, case: Case, root: Path, **overrides: Any) -> None:
-        own = {"max_epochs": 12, "val_interval": 6, "tracking": "configs/tracking.yaml", **overrides}
+        own = {"max_epochs": EPOCHS, "val_interval": 20, "tracking": "configs/tracking.yaml", **overrides}
         self.root, self.settings, self.case = root, case.training(root, **own), case
         self.process = subprocess.Popen(
             case.command(["train.yaml"], **self.settings),
@@ -128,7 +131,7 @@ class Training:
         assert statuses(self.root)[-1] == "RUNNING"
         self.process.send_signal(number)
         printed, _ = self.process.communicate(timeout=60)
-        assert "epoch=0012.pt" not in self.saves(), "it was stopped too late to tell anything"
+        assert f"epoch={EPOCHS:04d}.pt" not in self.saves(), "it was stopped too late to tell anything"
         return printed
 
 
