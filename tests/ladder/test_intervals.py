@@ -1,11 +1,12 @@
 """Intervals over patients and seeds, against the paired t-test, statsmodels 0.15.0 and what they must cover."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from scipy import stats
 
 from medkd.ladder.intervals import Comparison, compare, crossed_mean
+
+from .tables import table
 
 LOW, HIGH = np.array([0.5, 0.6, 0.7, 0.4]), np.array([0.7, 0.7, 0.95, 0.5])
 # Differences of 12 patients with 4 seeds (in thousandths), as they went into statsmodels.
@@ -15,17 +16,6 @@ DELTA = np.array([
     [-37, -41, -34, 24, 21, -16, 5, 42, 33, -17, 42, 38],
     [-37, -22, -7, 33, -29, -19, 18, 15, -19, -12, -12, -1],
 ]).T / 1000  # fmt: skip
-
-
-def table(**rungs):
-    """Scores of rungs: for each seed a list over patients."""
-    rows = [
-        {"unit": f"p{number}", "patient": f"p{number}", "dice": value, "rung": rung, "seed": seed}
-        for rung, seeds in rungs.items()
-        for seed, values in enumerate(seeds)
-        for number, value in enumerate(values)
-    ]
-    return pd.DataFrame(rows)
 
 
 def difference(scores, rung="high", against="low"):

@@ -11,18 +11,9 @@ from matplotlib.image import imread
 from medkd.ladder import Ladder, compare, render
 from medkd.ladder.table import cell_dir, collect, rung_table, write_tables
 
+from .tables import table
+
 LOW, HIGH = np.array([0.5, 0.6, 0.7, 0.4]), np.array([0.7, 0.7, 0.95, 0.5])
-
-
-def table(**rungs):
-    """Scores of rungs: for each seed a list over patients."""
-    rows = [
-        {"unit": f"p{number}", "patient": f"p{number}", "dice": value, "rung": rung, "seed": seed}
-        for rung, seeds in rungs.items()
-        for seed, values in enumerate(seeds)
-        for number, value in enumerate(values)
-    ]
-    return pd.DataFrame(rows)
 
 
 def ladder(*rungs, **claims):

@@ -9,7 +9,10 @@ import torch
 import yaml
 from monai.bundle import ConfigParser
 
-from .monai_label import usable
+from medkd.datasets import make_cardiac_phantoms
+from medkd.serving import deploy
+
+from .monai_label import Server, usable
 
 BUNDLES = Path(__file__).resolve().parents[2] / "bundles"
 SMALL = {
@@ -76,3 +79,15 @@ def label_env() -> Path:
     if not (folder / "bin" / "python").is_file():
         pytest.skip(f"no MONAI Label environment in {folder}: `make label-env`")
     return usable(folder / "bin" / "python")
+
+
+def labelled_hearts(label_env: Path, folder: Path, *bundles: Path) -> Server:
+    """A server that runs with some bundles and five synthetic hearts, whose labels it has."""
+    make_cardiac_phantoms(folder / "heart", strong=3, weak=0, validation=1, test=1, size=64, slices=3)
+    shutil.copytree(folder / "heart" / "images", folder / "studies")
+    for bundle in bundles:
+        deploy(bundle, folder / "app")
+    made = Server(label_env, folder / "app", folder / "studies", folder).start()
+    for label in sorted((folder / "heart" / "labels").iterdir()):
+        made.put_label(label.name.removesuffix(".nii.gz"), label)
+    return made

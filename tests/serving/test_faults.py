@@ -11,11 +11,7 @@ import requests
 from mlflow import MlflowClient
 from PIL import Image
 
-from medkd.datasets import make_cardiac_phantoms
-from medkd.serving import deploy
-
-from .conftest import edit, small_copy
-from .monai_label import Server
+from .conftest import edit, labelled_hearts, small_copy
 from .test_server import pixels
 
 HEART, TISSUE = "confkd_cardiac_mri_segmentation", "ikdmil_histology_segmentation"
@@ -24,13 +20,7 @@ HEART, TISSUE = "confkd_cardiac_mri_segmentation", "ikdmil_histology_segmentatio
 @pytest.fixture(scope="module")
 def server(label_env, tmp_path_factory):
     folder = tmp_path_factory.mktemp("faults")
-    make_cardiac_phantoms(folder / "heart", strong=3, weak=0, validation=1, test=1, size=64, slices=3)
-    shutil.copytree(folder / "heart" / "images", folder / "studies")
-    for name in (HEART, TISSUE):
-        deploy(small_copy(name, folder / "bundles"), folder / "app")
-    made = Server(label_env, folder / "app", folder / "studies", folder).start()
-    for label in sorted((folder / "heart" / "labels").iterdir()):
-        made.put_label(label.name.removesuffix(".nii.gz"), label)
+    made = labelled_hearts(label_env, folder, *(small_copy(name, folder / "bundles") for name in (HEART, TISSUE)))
     yield made
     made.stop()
 

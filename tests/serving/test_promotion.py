@@ -8,11 +8,8 @@ import pytest
 import requests
 
 from medkd.cli import main
-from medkd.datasets import make_cardiac_phantoms
-from medkd.serving import deploy
 
-from .conftest import edit, small_copy
-from .monai_label import Server
+from .conftest import edit, labelled_hearts, small_copy
 from .test_server import pixels
 
 PROXY = "label.hospital.example"
@@ -22,14 +19,9 @@ HEART = "confkd_cardiac_mri_segmentation"
 @pytest.fixture(scope="module")
 def server(label_env, tmp_path_factory):
     folder = tmp_path_factory.mktemp("promotion")
-    make_cardiac_phantoms(folder / "heart", strong=3, weak=0, validation=1, test=1, size=64, slices=3)
-    shutil.copytree(folder / "heart" / "images", folder / "studies")
     bundle = small_copy(HEART, folder / "bundles")
     edit(bundle / "configs" / "train.yaml", epoch_length=6, learning_rate=0.01)
-    deploy(bundle, folder / "app")
-    made = Server(label_env, folder / "app", folder / "studies", folder).start()
-    for label in sorted((folder / "heart" / "labels").iterdir()):
-        made.put_label(label.name.removesuffix(".nii.gz"), label)
+    made = labelled_hearts(label_env, folder, bundle)
     yield made
     made.stop()
 
