@@ -7,6 +7,7 @@ from medkd.handlers.gradient_clipping import GradientClipping
 from medkd.handlers.loss_terms import LossTerms
 from medkd.handlers.overlays import Overlays
 from medkd.handlers.progress import Progress
+from medkd.handlers.ramp_up import RampUp
 from medkd.handlers.role_switch import RoleEvents, RoleSwitch
 from medkd.handlers.segmentation_scores import SegmentationScores
 from medkd.handlers.tile_scores import TileScores
@@ -22,6 +23,7 @@ __all__ = [
     "ModelLoader",
     "Overlays",
     "Progress",
+    "RampUp",
     "RoleEvents",
     "RoleSwitch",
     "SegmentationScores",
