@@ -40,7 +40,7 @@ def watch() -> None:
             os.kill(os.getpid(), number)
             return
         stopped = Stopped(number)
-        atexit.register(os.write, 2, f"\nmedkd: {stopped}\n".encode())
+        atexit.register(_say, f"\nmedkd: {stopped}\n")
         raise stopped
 
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -65,7 +65,20 @@ def report(error: BaseException) -> None:
         print(f"Details: {log.name}", file=sys.stderr)
     except OSError:  # the disk may be full
         traceback.print_exception(error)
+    _close_bars()
     print(f"medkd: error: {_message(cause(error))}", file=sys.stderr)
+
+
+def _say(text: str) -> None:
+    _close_bars()
+    os.write(2, text.encode())
+
+
+def _close_bars() -> None:
+    """Progress bars are drawn once more when they are collected, which would be the last line."""
+    if "tqdm" in sys.modules:
+        for bar in list(getattr(sys.modules["tqdm"].tqdm, "_instances", ())):
+            bar.close()
 
 
 def _excepthook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

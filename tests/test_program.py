@@ -40,6 +40,23 @@ def test_a_stop_is_one_line_and_a_status(number, status):
     assert (process.returncode, said.strip()) == (status, f"medkd: stopped by {number.name}")
 
 
+@pytest.mark.parametrize("ends", ["time.sleep(60)", "int('x')"], ids=["stopped", "failed"])
+def test_a_progress_bar_is_not_drawn_behind_the_last_line(ends):
+    process = start(
+        f"from tqdm.auto import tqdm; bar = tqdm(total=3); bar.update(); print('drawn', flush=True); {ends}"
+    )
+    assert process.stdout.readline() == "drawn\n"
+    if "sleep" in ends:
+        process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=30)
+    assert "1/3" in said
+    *before, last = said.strip().splitlines()
+    assert last in {"medkd: stopped by SIGTERM", "medkd: error: invalid literal for int() with base 10: 'x'"}
+    for line in before:
+        if line.startswith("Details: "):
+            Path(line.removeprefix("Details: ")).unlink()
+
+
 def test_a_stop_undoes_what_was_begun(tmp_path):
     code = f"""
 from medkd.files import atomic_path
