@@ -9,9 +9,11 @@ import signal
 import sys
 import tempfile
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 
-__all__ = ["Stopped", "cause", "report", "watch"]
+__all__ = ["Stopped", "cause", "report", "uninterrupted", "watch"]
 
 
 class Stopped(SystemExit):
@@ -23,6 +25,32 @@ class Stopped(SystemExit):
 
     def __str__(self) -> str:
         return f"stopped by {self.signal}"
+
+
+class _Delay:
+    """How many parts that are not to be interrupted are being run, and the stop that was asked for meanwhile."""
+
+    depth = 0
+    stopped: Stopped | None = None
+
+
+_delay = _Delay()
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """A stop waits for the end of this, a second one does not.
+
+    A stop within a transaction would leave it open, and the database locked for what is to be written at the end.
+    """
+    _delay.depth += 1
+    before = _delay.stopped
+    try:
+        yield
+    finally:
+        _delay.depth -= 1
+        if not _delay.depth and _delay.stopped is not before and _delay.stopped is not None:
+            raise _delay.stopped
 
 
 def watch() -> None:
@@ -41,7 +69,9 @@ def watch() -> None:
             return
         stopped = Stopped(number)
         atexit.register(_say, f"\nmedkd: {stopped}\n")
-        raise stopped
+        _delay.stopped = stopped
+        if not _delay.depth:
+            raise stopped
 
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) != signal.SIG_IGN:  # as for what a shell runs in the background

@@ -72,6 +72,28 @@ with atomic_path({str(tmp_path / "f")!r}) as partial:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_stop_waits_for_what_must_be_whole():
+    """An open transaction would lock the database for what is written at the end."""
+    code = """
+from medkd.program import uninterrupted
+try:
+    with uninterrupted():
+        print("in", flush=True)
+        with uninterrupted():
+            time.sleep(1)
+        print("whole", flush=True)
+    print("never", flush=True)
+finally:
+    with uninterrupted():
+        print("end", flush=True)
+"""
+    process = start(f"exec({code!r})")
+    assert process.stdout.readline() == "in\n"
+    process.send_signal(signal.SIGTERM)
+    printed, said = process.communicate(timeout=30)
+    assert (process.returncode, printed, said.strip()) == (143, "whole\nend\n", "medkd: stopped by SIGTERM")
+
+
 def test_a_second_signal_ends_it_at_once():
     code = "try: print('in', flush=True); time.sleep(60)\nfinally: print('cleaning', flush=True); time.sleep(60)"
     process = start(f"exec({code!r})")

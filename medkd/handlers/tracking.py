@@ -18,7 +18,7 @@ from monai.handlers import MLFlowHandler
 from medkd.distributed import rank
 from medkd.files import atomic_path
 from medkd.handlers.anonymous import without_cases
-from medkd.handlers.tracking_client import fallback_client
+from medkd.handlers.tracking_client import WholeCalls, fallback_client
 from medkd.runs import names_before
 
 __all__ = ["TrackingHandler", "flatten"]
@@ -76,6 +76,7 @@ class TrackingHandler(MLFlowHandler):
         super().__init__(**settings)
         if own["offline_dir"] and str(self.client.tracking_uri).startswith("http"):
             self.client = fallback_client(self.client, own["offline_dir"], run=str(self.run_name))
+        self.client: Any = WholeCalls(self.client)
         self.tags = dict(own["tags"] or {})
         self.picture_dir = Path(own["picture_dir"]) if own["picture_dir"] else None
 

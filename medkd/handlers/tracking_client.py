@@ -14,10 +14,27 @@ import requests
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-__all__ = ["FallbackClient", "fallback_client"]
+from medkd.program import uninterrupted
+
+__all__ = ["FallbackClient", "WholeCalls", "fallback_client"]
 
 _logger = logging.getLogger(__name__)
 _WRITES = {"log_batch", "log_artifact", "log_inputs", "set_tag", "set_terminated", "update_run"}
+
+
+class WholeCalls:
+    """An ``MlflowClient`` none of whose calls a stop of the program interrupts: it waits until the call is over."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._client, name)
+        return partial(self._call, found) if callable(found) else found
+
+    def _call(self, function: Any, *args: Any, **kwargs: Any) -> Any:
+        with uninterrupted():
+            return function(*args, **kwargs)
 
 
 class FallbackClient:

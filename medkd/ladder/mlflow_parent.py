@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from medkd.handlers.tracking_client import WholeCalls
+
 __all__ = ["ParentRun", "start"]
 
 
@@ -13,7 +15,7 @@ class ParentRun:
     """A run of its own that others name as their parent."""
 
     def __init__(self, client: Any, run_id: str) -> None:
-        self.client = client
+        self.client = WholeCalls(client)
         self.run_id = run_id
 
     def log_params(self, params: Mapping[str, Any]) -> None:

@@ -1,8 +1,5 @@
 """The PraNet layout becomes a checked datalist, or nothing at all."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -185,9 +182,8 @@ def test_test_frames_of_a_trained_sequence_are_one_patient_and_marked(source, tm
     assert {item["seen"] for item in load_datalist(tmp_path / "alone", "test")} == {False}
 
 
-@pytest.mark.skipif("MEDKD_SHARED" not in os.environ, reason="needs the real frames")
-def test_every_test_frame_of_clinicdb_shows_a_sequence_of_training(tmp_path):
-    source = Path(os.environ["MEDKD_SHARED"]) / "data" / "polyp"
+def test_every_test_frame_of_clinicdb_shows_a_sequence_of_training(shared, tmp_path):
+    source = shared / "data" / "polyp"
     prepare_polyp(source, tmp_path / "out", sequences="clinicdb")
     test = load_datalist(tmp_path / "out", "test")
     clinicdb = [item for item in test if item["dataset"] == "CVC-ClinicDB"]
