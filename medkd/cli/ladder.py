@@ -15,6 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--rungs", nargs="+", default=None, help="rungs, or the name of a selection (default: all)")
     parser.add_argument("--output_dir", default=None, help="results (default: BUNDLE/ladder)")
+    parser.add_argument("--recipe", nargs="+", default=[], metavar="FILE", help="configurations behind train.yaml")
     add_overrides(parser)
     parser.set_defaults(run=_run)
 
@@ -34,7 +35,7 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> None:
     from medkd.ladder import load_ladder, overridden, render, run_ladder
 
-    ladder, shared = overridden(load_ladder(options.bundle, options.rungs), options.set)
+    ladder, shared = overridden(load_ladder(options.bundle, options.rungs, recipes=options.recipe), options.set)
     output = Path(options.output_dir or Path(options.bundle) / "ladder")
     scores = run_ladder(ladder, output, dataset_dir=options.dataset_dir, seeds=options.seeds, overrides=shared)
     print(render(ladder, scores))

@@ -23,7 +23,6 @@ def overridden(ladder: Ladder, pairs: Sequence[str]) -> tuple[Ladder, dict[str, 
     Raises:
         ValueError: with every pair that is malformed or names a key that ``train.yaml`` lacks.
     """
-    train = ladder.bundle / "configs" / "train.yaml"
     known = ConfigParser.load_config_file(ladder.bundle / "configs" / "ladder.yaml")["rungs"]
     problems = [f"expected KEY=VALUE, got {pair!r}" for pair in pairs if "=" not in pair]
     shared: dict[str, Any] = {}
@@ -33,9 +32,9 @@ def overridden(ladder: Ladder, pairs: Sequence[str]) -> tuple[Ladder, dict[str, 
         place = rungs.setdefault(rung, {}) if rung in known else shared
         place[own if rung in known else key] = _value(value)
     keys = [key for chosen in (shared, *rungs.values()) for key in chosen]
-    problems = problems or unknown_keys(dict.fromkeys(keys), ConfigParser.load_config_file(train))
+    problems = problems or unknown_keys(dict.fromkeys(keys), ladder.known_keys())
     if problems:
-        raise ValueError(f"--set: {'; '.join(problems)} ({train})")
+        raise ValueError(f"--set: {'; '.join(problems)} ({ladder.files[0]})")
     return replace(ladder, rungs={rung: rungs[rung] for rung in ladder.rungs}), shared
 
 

