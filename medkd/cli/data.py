@@ -65,6 +65,10 @@ def _add_polyp(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sequences", default=None, help="CSV of frame, sequence (a sequence is not split), or clinicdb"
     )
+    parser.add_argument(
+        "--labelled", type=int, default=None, help="training frames whose masks are used (default: all)"
+    )
+    parser.add_argument("--unlabelled", default=None, help="folder of more training frames, without masks")
     parser.set_defaults(run=_polyp)
 
 
@@ -191,7 +195,7 @@ def _acdc(options: argparse.Namespace) -> None:
 def _polyp(options: argparse.Namespace) -> None:
     from medkd.datasets import prepare_polyp
 
-    settings = _chosen(options, "validation", "seed", "sequences")
+    settings = _chosen(options, "validation", "seed", "sequences", "labelled", "unlabelled")
     _report(options, prepare_polyp(options.source, options.output, progress=True, **settings))
 
 

@@ -57,6 +57,8 @@ def prepare_polyp(
     validation: float = 0.1,
     seed: int = 0,
     sequences: str | Path | None = None,
+    labelled: int | None = None,
+    unlabelled: str | Path | None = None,
     progress: bool = False,
 ) -> dict[str, dict[str, int]]:
     """Check every frame and mask, split off a validation set, and write a datalist.
@@ -70,6 +72,9 @@ def prepare_polyp(
             stay together. Frames that are not in it stand alone. A column ``dataset`` names the test set, if there is
             one, whose frames the table knows too: they are one patient by sequence, and ``seen`` marks those whose
             sequence is in the training folder as well. ``"clinicdb"``: the sequences of CVC-ClinicDB.
+        labelled: training frames whose masks are used, whole sequences drawn until there are as many; the others stay
+            without a label and learn from a teacher alone. ``None``: all.
+        unlabelled: a folder of more training frames without a mask.
         progress: show a progress bar.
 
     Returns:
@@ -87,7 +92,8 @@ def prepare_polyp(
     pairs = {name: _pairs(folder, problems) for name, folder in folders.items()}
     groups = _groups(sequences, pairs, problems)
     trained = {group for (name, _), group in groups.items() if not name}
-    everything = [pair for found in pairs.values() for pair in found.values()]
+    more = list(images_by_stem(Path(unlabelled).resolve(), problems).values()) if unlabelled else []
+    everything = [pair for found in pairs.values() for pair in found.values()] + [(image, None) for image in more]
     for image, mask in tqdm(everything, desc="checking", disable=not progress):
         problems += _pair_problems(image, mask)
     if problems:
@@ -104,6 +110,8 @@ def prepare_polyp(
             if name:
                 item |= {"dataset": name, "seen": group in trained}
             datalist["test" if name else split[group]].append(item)
+    _withhold(datalist["training"], labelled, seed)
+    datalist["training"] += [{"image": os.path.relpath(image, final), "supervision": "none"} for image in more]
     with atomic_folder(output) as partial:
         write_datalist(partial / "datalist.json", datalist)
     return {section: summary(datalist[section]) for section in ("training", "validation", "test")}
@@ -119,13 +127,29 @@ def _pairs(folder: Path, problems: list[str]) -> dict[str, tuple[Path, Path]]:
     return {stem: (images[stem], masks[stem]) for stem in sorted(images.keys() & masks)}
 
 
-def _pair_problems(image: Path, mask: Path) -> Iterator[str]:
+def _withhold(items: list[dict[str, Any]], labelled: int | None, seed: int) -> None:
+    """Take the labels away of all but so many items; a patient keeps all or none."""
+    if labelled is None:
+        return
+    if not 1 <= labelled <= len(items):
+        raise ValueError(f"labelled: expected 1 to {len(items)} training frames, got {labelled}")
+    patients = np.random.default_rng([seed, 1]).permutation(sorted({item["patient"] for item in items}))
+    kept: list[int] = []
+    for patient in patients:
+        if len(kept) < labelled:
+            kept += [number for number, item in enumerate(items) if item["patient"] == patient]
+    for number in set(range(len(items))) - set(kept):
+        del items[number]["label"]
+        items[number]["supervision"] = "none"
+
+
+def _pair_problems(image: Path, mask: Path | None) -> Iterator[str]:
     """Whether both can be decoded, have one size, and the mask is one."""
     path = image
     try:
         frame = read_frame(image, to_rgb)
-        path = mask
-        truth = read_frame(mask, to_mask)
+        path = mask or image
+        truth = read_frame(mask, to_mask) if mask else frame
     except Exception as error:  # noqa: BLE001 - whatever the decoder raises, the file cannot be read
         yield f"{path}: cannot be read ({error})"
         return

@@ -19,13 +19,21 @@ Map = NDArray[np.float64]
 
 
 def make_polyp_phantoms(
-    output: str | Path, *, training: int = 80, validation: int = 16, test: int = 40, size: int = 128, seed: int = 0
+    output: str | Path,
+    *,
+    training: int = 80,
+    unlabelled: int = 0,
+    validation: int = 16,
+    test: int = 40,
+    size: int = 128,
+    seed: int = 0,
 ) -> dict[str, dict[str, int]]:
     """Write frames and masks as PNG with a datalist.
 
     Args:
         output: folder to make; it must not hold anything yet.
-        training: training frames.
+        training: training frames with a mask.
+        unlabelled: training frames without one.
         validation: validation frames.
         test: test frames.
         size: side of the larger side in pixels, >= 64.
@@ -40,7 +48,7 @@ def make_polyp_phantoms(
     """
     if size < 64 or min(training, validation, test) < 1:
         raise ValueError("expected size >= 64 and at least one frame in every group")
-    sections = ["training"] * training + ["validation"] * validation + ["test"] * test
+    sections = ["training"] * training + ["validation"] * validation + ["test"] * test + ["unlabelled"] * unlabelled
     datalist: dict[str, Any] = {"name": "polyp phantoms", "labels": {"0": "background", "1": "polyp"}}
     with atomic_folder(output) as partial:
         for folder in ("images", "masks"):
@@ -48,8 +56,12 @@ def make_polyp_phantoms(
         for number, section in enumerate(sections):
             frame, mask = polyp_phantom(np.random.default_rng([seed, number]), size=size)
             name = f"phantom{number + 1:04d}"
-            item = {"image": f"images/{name}.png", "label": f"masks/{name}.png", "patient": name}
+            item = {"image": f"images/{name}.png", "patient": name}
             Image.fromarray(frame).save(partial / item["image"])
+            if section == "unlabelled":
+                datalist["training"].append(item | {"supervision": "none"})
+                continue
+            item["label"] = f"masks/{name}.png"
             Image.fromarray(mask).save(partial / item["label"])
             datalist.setdefault(section, []).append(item | ({"dataset": "phantoms"} if section == "test" else {}))
         write_datalist(partial / "datalist.json", datalist)

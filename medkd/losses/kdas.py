@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from medkd.losses.divergence import kl_divergence
 from medkd.losses.structure import StructureLoss
+from medkd.outputs import positions
 
 __all__ = ["KDASLoss", "self_attention", "symmetric"]
 
@@ -80,7 +81,8 @@ class KDASLoss(nn.Module):
 
         Args:
             output: the student's logits: its two maps ``[B, 1, H, W]``, or one with ``single_map``.
-            batch: ``"label"`` ``[B, 1, H, W]``, 1 inside and 0 outside.
+            batch: ``"label"`` ``[B, 1, H, W]``, 1 inside and 0 outside; optionally ``"strong"``, bool ``[B]``: the frames that
+                have a label. The others learn from the teacher alone.
             teacher: the same of the teacher; ``None`` is allowed if ``alpha`` is 0.
 
         Returns:
@@ -91,7 +93,7 @@ class KDASLoss(nn.Module):
             ValueError: if the number of maps or their shapes do not fit.
         """
         student = self._maps(output, "student")
-        structure = torch.stack([self.structure(logits, batch["label"]) for logits in student]).sum()
+        structure = self._structure(student, batch["label"], batch.get("strong"))
         terms = {"structure": structure, **dict.fromkeys(("attention", "symmetric", "logits"), structure.new_zeros(()))}
         if self.alpha > 0:
             terms |= self._guidance(student, self._guide(teacher, student))
@@ -102,6 +104,14 @@ class KDASLoss(nn.Module):
         )
         total = (1 - self.alpha) * structure + self.alpha * distillation
         return {"loss": total, **{name: term.detach() for name, term in terms.items()}}
+
+    def _structure(self, student: list[Tensor], label: Tensor, labelled: Tensor | None) -> Tensor:
+        if labelled is not None and not (labelled.device.type == "cpu" and bool(labelled.all())):
+            chosen = positions(labelled, label.device)
+            if not len(chosen):
+                return student[0].new_zeros(())
+            student, label = [logits[chosen] for logits in student], label[chosen]
+        return torch.stack([self.structure(logits, label) for logits in student]).sum()
 
     def _guidance(self, student: list[Tensor], teacher: list[Tensor]) -> dict[str, Tensor]:
         """The distillation terms that have a weight."""
