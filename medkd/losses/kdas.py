@@ -82,7 +82,7 @@ class KDASLoss(nn.Module):
         Args:
             output: the student's logits: its two maps ``[B, 1, H, W]``, or one with ``single_map``.
             batch: ``"label"`` ``[B, 1, H, W]``, 1 inside and 0 outside; optionally ``"strong"``, bool ``[B]``: the frames that
-                have a label. The others learn from the teacher alone.
+                have a mask. For the others the teacher's probability stands in for it; without a teacher they are left out.
             teacher: the same of the teacher; ``None`` is allowed if ``alpha`` is 0.
 
         Returns:
@@ -93,10 +93,10 @@ class KDASLoss(nn.Module):
             ValueError: if the number of maps or their shapes do not fit.
         """
         student = self._maps(output, "student")
-        structure = self._structure(student, batch["label"], batch.get("strong"))
+        guide = self._guide(teacher, student) if self.alpha > 0 else []
+        structure = self._structure(student, *_masks(batch, guide))
         terms = {"structure": structure, **dict.fromkeys(("attention", "symmetric", "logits"), structure.new_zeros(()))}
-        if self.alpha > 0:
-            terms |= self._guidance(student, self._guide(teacher, student))
+        terms |= self._guidance(student, guide) if guide else {}
         distillation = (
             self.attention_weight * terms["attention"]
             + self.symmetric_weight * terms["symmetric"]
@@ -105,13 +105,10 @@ class KDASLoss(nn.Module):
         total = (1 - self.alpha) * structure + self.alpha * distillation
         return {"loss": total, **{name: term.detach() for name, term in terms.items()}}
 
-    def _structure(self, student: list[Tensor], label: Tensor, labelled: Tensor | None) -> Tensor:
-        if labelled is not None and not (labelled.device.type == "cpu" and bool(labelled.all())):
-            chosen = positions(labelled, label.device)
-            if not len(chosen):
-                return student[0].new_zeros(())
-            student, label = [logits[chosen] for logits in student], label[chosen]
-        return torch.stack([self.structure(logits, label) for logits in student]).sum()
+    def _structure(self, student: list[Tensor], mask: Tensor, chosen: Tensor | None) -> Tensor:
+        if chosen is not None:
+            student, mask = [logits[chosen] for logits in student], mask[chosen]
+        return torch.stack([self.structure(logits, mask) for logits in student]).sum()
 
     def _guidance(self, student: list[Tensor], teacher: list[Tensor]) -> dict[str, Tensor]:
         """The distillation terms that have a weight."""
@@ -155,6 +152,17 @@ class KDASLoss(nn.Module):
                     f"expected maps of one size from teacher and student, got {tuple(guide.shape)} and {tuple(guided.shape)}"
                 )
         return maps
+
+
+def _masks(batch: Mapping[str, Tensor], guide: list[Tensor]) -> tuple[Tensor, Tensor | None]:
+    """A mask of every frame, and the positions of the frames that have one, if not all do."""
+    mask, flags = batch["label"], batch.get("strong")
+    if flags is None or (flags.device.type == "cpu" and bool(flags.all())):
+        return mask, None
+    if not guide:
+        return mask, positions(flags, mask.device)
+    known = flags.to(mask.device, non_blocking=True).view(-1, 1, 1, 1)
+    return torch.where(known, mask, sum(guide).sigmoid()), None  # type: ignore[union-attr] # guide is not empty
 
 
 def self_attention(x: Tensor) -> Tensor:

@@ -132,7 +132,7 @@ class _ConvNorm(nn.Module):
         convolution = nn.Conv2d if groups == 1 else _Depthwise
         self.conv = convolution(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
         nn.init.normal_(self.conv.weight, 0.0, math.sqrt(2 * groups / (kernel**2 * outputs)))
-        self.norm = nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01)
+        self.norm = nn.BatchNorm2d(outputs, eps=1e-3)
         self.activation = nn.ReLU6() if activated else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
