@@ -35,7 +35,11 @@ def main() -> int:
     rungs = {name: {**base, **(search["variants"][name] or {})} for name in chosen}
     ladder = replace(ladder, rungs=rungs, claims={}, baseline=None)
     shared = {**search.get("settings", {}), "split": "validation"}
-    print(render(ladder, run_ladder(ladder, options.output, dataset_dir=options.data, seeds=options.seeds, overrides=shared)))
+    print(
+        render(
+            ladder, run_ladder(ladder, options.output, dataset_dir=options.data, seeds=options.seeds, overrides=shared)
+        )
+    )
     return 0
 
 

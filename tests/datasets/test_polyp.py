@@ -190,3 +190,43 @@ def test_every_test_frame_of_clinicdb_shows_a_sequence_of_training(shared, tmp_p
     assert (len(clinicdb), len({item["patient"] for item in clinicdb})) == (62, 26)
     assert all(item["seen"] for item in clinicdb)
     assert not any(item["seen"] for item in test if item["dataset"] != "CVC-ClinicDB")
+
+
+def test_masks_are_withheld_from_whole_sequences(source, tmp_path):
+    table = tmp_path / "sequences.csv"
+    pd.DataFrame({"frame": range(16), "sequence": [n // 4 for n in range(16)]}).to_csv(table, index=False)
+    counts = prepare_polyp(source, tmp_path / "out", sequences=table, labelled=6)
+    training = load_datalist(tmp_path / "out", class_names=["polyp"])["training"]
+    assert 6 <= counts["training"]["strong"] <= 9
+    assert counts["training"]["strong"] == sum("label" in item for item in training) < len(training)
+    for item in training:
+        assert item.get("supervision", "strong") == ("strong" if "label" in item else "none")
+    groups = {
+        item["patient"]: {"label" in other for other in training if other["patient"] == item["patient"]}
+        for item in training
+    }
+    assert all(len(kinds) == 1 for kinds in groups.values())
+    again = prepare_polyp(source, tmp_path / "again", sequences=table, labelled=6)
+    assert again == counts
+    assert check_datalist(tmp_path / "out") == counts
+
+
+def test_frames_of_a_folder_join_without_a_mask(source, tmp_path):
+    (tmp_path / "more").mkdir()
+    frame(tmp_path / "more" / "a.png", seed=50)
+    frame(tmp_path / "more" / "b.jpg", seed=51)
+    before = prepare_polyp(source, tmp_path / "out")["training"]
+    after = prepare_polyp(source, tmp_path / "more_out", unlabelled=tmp_path / "more")["training"]
+    assert after == {**before, "images": before["images"] + 2, "patients": before["patients"] + 2}
+    (tmp_path / "more" / "c.png").write_bytes(b"no picture")
+    assert any(
+        "c.png: cannot be read" in problem
+        for problem in problems_of(source, tmp_path / "x", unlabelled=tmp_path / "more")
+    )
+
+
+@pytest.mark.parametrize("labelled", [0, 21])
+def test_more_labels_than_frames_are_refused(source, tmp_path, labelled):
+    with pytest.raises(ValueError, match=f"labelled: expected 1 to .* training frames, got {labelled}"):
+        prepare_polyp(source, tmp_path / "out", labelled=labelled)
+    assert not (tmp_path / "out").exists()

@@ -42,3 +42,12 @@ def test_polyps_are_redder_but_no_threshold_on_colour_finds_them():
 def test_numbers_out_of_range_are_refused(tmp_path, options):
     with pytest.raises(ValueError, match="expected size >= 64"):
         make_polyp_phantoms(tmp_path / "out", **options)
+
+
+def test_frames_without_a_mask_leave_the_others_as_they_are(tmp_path):
+    few, more = tmp_path / "few", tmp_path / "more"
+    make_polyp_phantoms(few, training=2, validation=1, test=1, size=64)
+    counts = make_polyp_phantoms(more, training=2, unlabelled=2, validation=1, test=1, size=64)
+    assert counts["training"] == {"images": 4, "patients": 4, "strong": 2}
+    for path in sorted(few.glob("*/*.png")):
+        assert path.read_bytes() == (more / path.relative_to(few)).read_bytes()

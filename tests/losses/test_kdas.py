@@ -191,3 +191,30 @@ def test_with_a_single_map_the_prediction_of_a_network_of_two_is_taken():
 def test_the_released_variant_has_nothing_for_a_single_map():
     with pytest.raises(ValueError, match="expected single_map=False with the released variant"):
         KDASLoss(variant="released", single_map=True)
+
+
+def test_a_frame_without_a_mask_takes_the_teachers_probability():
+    student, teacher, label = maps(), maps(seed=1), mask()
+    label[1] = 255  # nothing is known of the second frame
+    own = label.clone()
+    own[1] = 1 / (1 + torch.exp(-(teacher[0][1] + teacher[1][1]).detach()))
+    options = {"attention_weight": 0.0, "symmetric_weight": 0.0}
+    found = KDASLoss(**options)(student, {"label": label, "strong": torch.tensor([True, False])}, teacher)
+    assert found["structure"] == KDASLoss(**options)(student, {"label": own}, teacher)["structure"]
+    assert float(found["loss"]) == pytest.approx(0.7 * float(found["structure"]))
+
+
+def test_a_frame_without_a_mask_is_left_out_where_there_is_no_teacher():
+    student, label = maps(), mask()
+    label[1] = 255
+    found = KDASLoss(alpha=0)(student, {"label": label, "strong": torch.tensor([True, False])})["loss"]
+    first = KDASLoss(alpha=0)(tuple(z[:1] for z in student), {"label": label[:1]})["loss"]
+    assert found == first
+    found.backward()
+    assert not student[0].grad[1].any()
+
+
+def test_the_flag_changes_nothing_where_every_frame_has_a_mask():
+    student, teacher = maps(), maps(seed=1)
+    flagged = KDASLoss()(student, {"label": mask(), "strong": torch.tensor([True, True])}, teacher)
+    assert flagged == KDASLoss()(student, {"label": mask()}, teacher)
