@@ -34,7 +34,7 @@ def timed(folder: Path, *, begun: bool) -> Iterator[None]:
     finally:
         if before is not None:
             with atomic_path(kept) as partial:
-                partial.write_text(f"{before + time.monotonic() - started:.1f}\n", encoding="ascii")
+                partial.write_text(f"{before + time.monotonic() - started:.3f}\n", encoding="ascii")
 
 
 def kept_minutes(folder: Path) -> float:
