@@ -53,9 +53,8 @@ def minutes(scores: pd.DataFrame) -> pd.DataFrame:
     Args:
         scores: as ``collect`` gives them.
     """
-    if "minutes" not in scores:
-        return pd.DataFrame(columns=scores["rung"].unique(), dtype=float)
-    table: pd.DataFrame = scores.pivot_table(index="seed", columns="rung", values="minutes", dropna=False)
+    timed = scores if "minutes" in scores else scores.assign(minutes=float("nan"))
+    table: pd.DataFrame = timed.pivot_table(index="seed", columns="rung", values="minutes", dropna=False)
     return table
 
 

@@ -94,7 +94,7 @@ class _Claim:
         text = "that is the gap that distillation can close" + (f" if {more} agree{why}" if why else "")
         students = [name for name in self.ladder.rungs if self.found.rung in self.ladder.reads(name)]
         closed = compare(self.scores, [(name, self.found.against) for name in students], self.score)
-        shares = [f"{one.rung} {100 * one.difference / self.found.difference:.0f} %" for one in closed]
+        shares = [f"{one.rung} {_percent(one.difference / self.found.difference)}" for one in closed]
         return text + (f"; shares closed, by point estimate: {', '.join(shares)}" if shares else "")
 
     def _more(self) -> tuple[str, str]:
@@ -106,3 +106,7 @@ class _Claim:
         if seeds > 1:
             return f"more seeds ({seeds} so far)", ""
         return "more seeds", f": with one, the interval counts {self.ladder.groups} alone"
+
+
+def _percent(share: float) -> str:
+    return f"{round(100 * share, 0) + 0:.0f} %"  # + 0: not "-0"

@@ -115,14 +115,24 @@ def test_without_a_common_score_nothing_is_compared():
 
 TAUGHT = Ladder(
     Path("bundle"),
-    {"teacher": {"role": "teacher"}, "alone": {}, "kd": {"path": READS}, "kdas": {"path": READS, "more": 1}},
+    {
+        "teacher": {"role": "teacher"},
+        "alone": {},
+        "kd": {"path": READS},
+        "kdas": {"path": READS, "more": 1},
+        "same": {"path": READS},
+    },
     {"kdas": ["alone", "kd"], "teacher": ["alone"]},
 )
 
 
 def taught(teacher, seeds=2):
     scores = table(
-        alone=[LOW] * seeds, kd=[LOW - 0.01625] * seeds, kdas=[LOW + UP / 2] * seeds, teacher=[teacher] * seeds
+        alone=[LOW] * seeds,
+        kd=[LOW - 0.01625] * seeds,
+        kdas=[LOW + UP / 2] * seeds,
+        same=[LOW - 0.0001] * seeds,
+        teacher=[teacher] * seeds,
     )
     return timed(scores, teacher=20, alone=10, kd=10, kdas=13)
 
@@ -132,7 +142,7 @@ def test_of_a_teacher_it_says_the_gap_and_who_closes_which_share_of_it():
     # Of three claims all stand: the last has the level of one.
     assert sentence == (
         f"teacher is better than alone: Dice +0.162 [{_ends(UP)}], 2.0 times its training time; "
-        "that is the gap that distillation can close; shares closed, by point estimate: kd -10 %, kdas 50 %."
+        "that is the gap that distillation can close; shares closed, by point estimate: kd -10 %, kdas 50 %, same 0 %."
     )
 
 
