@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-__all__ = ["Comparison", "Estimate", "by_seed", "compare", "crossed_mean"]
+__all__ = ["Comparison", "Estimate", "by_seed", "compare", "crossed_mean", "signed"]
 
 ALPHA = 0.05
 
@@ -31,11 +31,13 @@ class Estimate:
         mean: the mean; NaN of nothing.
         error: its standard error; infinite where there is nothing to tell it from.
         degrees: degrees of freedom of the t distribution.
+        seed_share: the share of the variance that is between seeds; 0 with one.
     """
 
     mean: float
     error: float
     degrees: float
+    seed_share: float = 0.0
 
     @property
     def p(self) -> float:
@@ -61,6 +63,7 @@ class Comparison:
         low: lower end of the confidence interval.
         high: upper end of it.
         p: the p-value after Holm's correction.
+        seed_share: the share of the variance that is between seeds, which more seeds reduce; 0 with one.
     """
 
     rung: str
@@ -69,6 +72,7 @@ class Comparison:
     low: float
     high: float
     p: float
+    seed_share: float = 0.0
 
     @property
     def verdict(self) -> str:
@@ -93,7 +97,8 @@ def crossed_mean(values: NDArray[np.float64], patients: Sequence[str]) -> Estima
         parts.append((float(values.mean(0).var(ddof=1)) / seeds, seeds - 1))
     variance = sum(part for part, _ in parts)
     degrees = variance**2 / sum(part**2 / own for part, own in parts) if variance else count - 1
-    return Estimate(float(values.mean()), float(np.sqrt(variance)), degrees)
+    share = parts[-1][0] / variance if seeds > 1 and variance else 0.0
+    return Estimate(float(values.mean()), float(np.sqrt(variance)), degrees, share)
 
 
 def compare(scores: pd.DataFrame, pairs: Sequence[tuple[str, str]], score: str = "dice") -> list[Comparison]:
@@ -112,9 +117,14 @@ def compare(scores: pd.DataFrame, pairs: Sequence[tuple[str, str]], score: str =
     estimates = [_difference(scores, *pair, score) for pair in pairs]
     adjusted, alphas = _holm(np.array([estimate.p for estimate in estimates]))
     return [
-        Comparison(*pair, estimate.mean, *estimate.interval(alpha), p)
+        Comparison(*pair, estimate.mean, *estimate.interval(alpha), p, estimate.seed_share)
         for pair, estimate, p, alpha in zip(pairs, estimates, adjusted, alphas, strict=True)
     ]
+
+
+def signed(difference: float, low: float, high: float) -> str:
+    """A difference and the ends of its interval as text."""
+    return f"{difference:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
 def by_seed(scores: pd.DataFrame, rung: str, score: str) -> pd.DataFrame:

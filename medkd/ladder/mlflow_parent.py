@@ -1,4 +1,4 @@
-"""The parent run of a ladder in MLflow: its parameters, its table and its plot."""
+"""The parent run of a ladder in MLflow: its parameters, its table, its plot, and what they come to in words."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ class ParentRun:
             if key not in known:
                 self.client.log_param(self.run_id, key, str(value)[:500])
 
-    def finish(self, metrics: Mapping[str, float], artifacts: list[Path]) -> None:
-        """Log the results and close the run."""
+    def finish(self, metrics: Mapping[str, float], artifacts: list[Path], *, note: str) -> None:
+        """Log the results and close the run; the note, Markdown, is its description in MLflow's pages."""
         for name, value in metrics.items():
             self.client.log_metric(self.run_id, name, value)
         for path in artifacts:
             self.client.log_artifact(self.run_id, str(path))
+        self.client.set_tag(self.run_id, "mlflow.note.content", note)
         self.end("FINISHED")
 
     def end(self, status: str) -> None:

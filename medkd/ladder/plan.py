@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -58,6 +59,15 @@ class Ladder:
     def branch_of(self, rung: str) -> str:
         """What the tables of a rung call its network."""
         return str(self.rungs[rung].get("role", self.branch))
+
+    def reads(self, rung: str) -> list[str]:
+        """The rungs whose students it learns from: those whose folder beside its own an override names."""
+        return list(dict.fromkeys(re.findall(r"\.\./([^/]+)/seed", str(self.rungs.get(rung, {})))))
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Each claim: a rung, and one that it is said to beat."""
+        return [(rung, other) for rung, others in self.claims.items() for other in others]
 
     @property
     def lines(self) -> list[str]:

@@ -17,9 +17,11 @@ import pandas as pd
 
 from medkd.datasets.datalist import load_datalist
 from medkd.files import atomic_path, sha256
+from medkd.ladder.cost import timed
 from medkd.ladder.mlflow_parent import ParentRun, start
 from medkd.ladder.plan import Ladder
 from medkd.ladder.table import cell_dir, collect, rung_table, write_tables
+from medkd.ladder.verdicts import verdicts
 from medkd.program import cause
 
 __all__ = ["run_ladder"]
@@ -36,9 +38,9 @@ def run_ladder(
 ) -> pd.DataFrame:
     """Run the cells (rung x seed) that are not done yet.
 
-    Each cell is a folder laid out as a bundle's root: ``models/model.pt``, ``checkpoints/``, ``eval/cases.csv``. All
-    cells are children of one MLflow run, in ``mlruns.db`` of ``output_dir`` unless ``MLFLOW_TRACKING_URI`` names a
-    server. Called again with the same arguments it goes on where it was stopped, inside a cell as well.
+    Each cell is a folder laid out as a bundle's root: ``models/model.pt``, ``checkpoints/``, ``eval/cases.csv``,
+    and how long its training took. All cells are children of one MLflow run, in ``mlruns.db`` of ``output_dir`` unless
+    ``MLFLOW_TRACKING_URI`` names a server. Called again with the same arguments it goes on where it was stopped, inside a cell as well.
 
     Args:
         ladder: the rungs.
@@ -75,19 +77,21 @@ def run_ladder(
         scores = collect(ladder, root, seeds, seen=seen)
         rows = rung_table(ladder, scores).to_dict("records")
         means = {f"{row['score']}_{row['rung']}": float(row["mean"]) for row in rows}
-        parent.finish(means, write_tables(ladder, scores, root))
+        parent.finish(means, write_tables(ladder, scores, root), note=verdicts(ladder, scores))
     return scores
 
 
 def _run_cell(ladder: Ladder, folder: Path, settings: Mapping[str, Any], name: str) -> None:
     """Train (or go on training) and test one rung with one seed; what it prints goes to its log."""
     log = folder / "log.txt"
+    begun = log.is_file()
     cell = {"bundle_root": str(folder), "progress": False, **settings}
     configs = ladder.bundle / "configs"
     try:
         with _output_to(log), _traceback_printed():
             tracked = {"tracking_uri": _tracking_uri(folder.parents[1]), "run_name": name, "resume": True}
-            _run_workflow(ladder.files, {**cell, **tracked}, tracking=configs / "tracking.yaml")
+            with timed(folder, begun=begun):
+                _run_workflow(ladder.files, {**cell, **tracked}, tracking=configs / "tracking.yaml")
             _run_workflow([*ladder.files, configs / "evaluate.yaml"], cell, tracking=None)
     except Exception as error:
         raise RuntimeError(f"{name} failed: {cause(error)} (its log: {log})") from error

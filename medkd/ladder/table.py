@@ -8,9 +8,11 @@ from pathlib import Path
 import pandas as pd
 
 from medkd.files import atomic_path
-from medkd.ladder.intervals import Comparison, compare
+from medkd.ladder.cost import kept_minutes, minutes
+from medkd.ladder.intervals import Comparison, compare, signed
 from medkd.ladder.plan import Ladder
 from medkd.ladder.plot import save_plot
+from medkd.ladder.verdicts import verdicts
 
 __all__ = ["cell_dir", "collect", "render", "rung_table", "write_tables"]
 
@@ -24,7 +26,8 @@ def collect(ladder: Ladder, root: Path, seeds: Sequence[int], *, seen: Collectio
     """One row per rung, seed and unit: each score's mean over the unit's cases and classes.
 
     The column ``unit`` names what is scored, ``patient`` its patient (or itself, where nobody knows), ``dataset`` the test
-    set where there are several. The baseline, if there is one, is a rung too.
+    set where there are several, ``minutes`` how long the training took, NaN where nobody knows. The baseline, if there is one,
+    is a rung too.
 
     Args:
         ladder: the rungs.
@@ -35,10 +38,13 @@ def collect(ladder: Ladder, root: Path, seeds: Sequence[int], *, seen: Collectio
     parts = []
     for seed in seeds:
         for rung in ladder.rungs:
-            cases = pd.read_csv(cell_dir(root, rung, seed) / "eval" / ladder.table, dtype={"patient": str})
+            folder = cell_dir(root, rung, seed)
+            cases = pd.read_csv(folder / "eval" / ladder.table, dtype={"patient": str})
             if ladder.baseline and rung == next(iter(ladder.rungs)):
-                parts.append(_per_unit(ladder, cases, ladder.baseline).assign(rung=ladder.baseline, seed=seed))
-            parts.append(_per_unit(ladder, cases, ladder.branch_of(rung)).assign(rung=rung, seed=seed))
+                free = _per_unit(ladder, cases, ladder.baseline)
+                parts.append(free.assign(rung=ladder.baseline, seed=seed, minutes=0.0))
+            own = _per_unit(ladder, cases, ladder.branch_of(rung))
+            parts.append(own.assign(rung=rung, seed=seed, minutes=kept_minutes(folder)))
     table: pd.DataFrame = pd.concat(parts, ignore_index=True)
     table["seen"] = table["patient"].isin(seen)
     return table
@@ -55,8 +61,11 @@ def _per_unit(ladder: Ladder, cases: pd.DataFrame, branch: str) -> pd.DataFrame:
 
 
 def rung_table(ladder: Ladder, scores: pd.DataFrame) -> pd.DataFrame:
-    """One row per score and rung: mean, SD over units, SD over seeds, and the difference to the rung before."""
-    rows = []
+    """One row per score and rung: mean, SD over units, SD over seeds, the difference to the rung before, and minutes.
+
+    ``minutes`` is the mean of a training, NaN where nobody knows.
+    """
+    rows, cost = [], minutes(scores)
     for score in ladder.scores:
         for before, rung in zip([None, *ladder.lines], ladder.lines, strict=False):
             own = scores[(scores["rung"] == rung) & scores[score].notna()]
@@ -69,6 +78,7 @@ def rung_table(ladder: Ladder, scores: pd.DataFrame) -> pd.DataFrame:
                 "seeds": own["seed"].nunique(),
                 "units": own["unit"].nunique(),
                 "patients": own["patient"].nunique(),
+                "minutes": cost[rung].mean() if rung in cost else float("nan"),
             }
             if before:
                 (step,) = compare(scores, [(rung, before)], score)
@@ -79,24 +89,27 @@ def rung_table(ladder: Ladder, scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def render(ladder: Ladder, scores: pd.DataFrame) -> str:
-    """The tables as Markdown, which is as readable on a screen; where there are several test sets, for each as well."""
+    """The tables as Markdown, which is as readable on a screen, and what they come to in words; tables for each test set as well."""
     sets = {"": scores}
     names = sorted(scores["dataset"].unique()) if "dataset" in scores else []
     if len(names) > 1:
         sets |= {f" of {name}": scores[scores["dataset"] == name] for name in names}
-    return "\n\n".join(_render(ladder, part, which, score) for which, part in sets.items() for score in ladder.scores)
+    parts = [_render(ladder, part, which, score) for which, part in sets.items() for score in ladder.scores]
+    return "\n\n".join([*parts, *filter(None, [verdicts(ladder, scores)])])
 
 
 def _render(ladder: Ladder, scores: pd.DataFrame, which: str, score: str) -> str:
     table = rung_table(ladder, scores)
+    timed = bool((table["minutes"] > 0).any())
     lines = [
         _title(ladder, scores[scores[score].notna()], which, score),
         "",
-        f"| rung | mean ± SD over {ladder.units} | SD over seeds | difference to the rung before [95 % CI] |",
-        "|---|---|---|---|",
-        *(_rung_line(row) for row in table[table["score"] == score].to_dict("records")),
+        f"| rung | mean ± SD over {ladder.units} | SD over seeds | difference to the rung before [95 % CI] |"
+        + " minutes of training |" * timed,
+        "|---|---|---|---|" + "---|" * timed,
+        *(_rung_line(row, timed) for row in table[table["score"] == score].to_dict("records")),
     ]
-    claims = compare(scores, [(rung, other) for rung, others in ladder.claims.items() for other in others], score)
+    claims = compare(scores, ladder.pairs, score)
     if claims:
         lines += ["", "| claim | difference [CI, Holm] | p, Holm | verdict |", "|---|---|---|---|"]
         lines += [_claim_line(claim) for claim in claims]
@@ -111,14 +124,16 @@ def _title(ladder: Ladder, scores: pd.DataFrame, which: str, score: str) -> str:
     return title + (f"; {seen} of the {ladder.units} show a patient of training or validation" if seen else "")
 
 
-def _rung_line(row: dict[str, float]) -> str:
-    change = _signed(row["difference"], row["ci_low"], row["ci_high"]) if pd.notna(row.get("difference")) else ""
+def _rung_line(row: dict[str, float], timed: bool) -> str:
+    change = signed(row["difference"], row["ci_low"], row["ci_high"]) if pd.notna(row.get("difference")) else ""
     spread = f"{row['sd_seeds']:.3f}" if pd.notna(row["sd_seeds"]) else ""
-    return f"| {row['rung']} | {row['mean']:.3f} ± {row['sd_units']:.3f} | {spread} | {change} |"
+    cost = f"{row['minutes']:.1f}" if pd.notna(row["minutes"]) else ""
+    line = f"| {row['rung']} | {row['mean']:.3f} ± {row['sd_units']:.3f} | {spread} | {change} |"
+    return line + f" {cost} |" * timed
 
 
 def _claim_line(claim: Comparison) -> str:
-    change = _signed(claim.difference, claim.low, claim.high)
+    change = signed(claim.difference, claim.low, claim.high)
     p = f"{claim.p:.3f}" if claim.p >= 0.001 else "< 0.001"
     return f"| {claim.rung} − {claim.against} | {change} | {p} | {claim.verdict} |"
 
@@ -141,7 +156,3 @@ def write_tables(ladder: Ladder, scores: pd.DataFrame, root: Path) -> list[Path]
         partial.write_text(render(ladder, scores) + "\n", encoding="utf-8")
     save_plot(ladder, scores, root / "ladder.png")
     return [root / name for name in ("ladder.csv", "patients.csv", "ladder.md", "ladder.png")]
-
-
-def _signed(difference: float, low: float, high: float) -> str:
-    return f"{difference:+.3f} [{low:+.3f}, {high:+.3f}]"

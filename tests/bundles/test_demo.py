@@ -1,6 +1,7 @@
 """The demo as a newcomer runs it: minutes, but it is the first thing that anybody sees of medkd."""
 
 import csv
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -55,4 +56,6 @@ def test_demo_says_where_everything_is(demo: tuple[str, Path, str]) -> None:
     for path in (student, "overlay.png", "ladder/ladder.png", "ladder/mlruns.db"):
         assert str(root / path) in printed
         assert (root / path).stat().st_size > 0
+    assert (root / "ladder" / "ladder.md").read_text().strip() in printed
+    assert re.search(rf"^\* {STUDENT[method]} is .*; of the two take \w+", printed, flags=re.MULTILINE)
     assert "mlflow ui" in printed.replace("bin/mlflow", "mlflow")

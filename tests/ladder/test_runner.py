@@ -15,6 +15,8 @@ from mlflow import MlflowClient
 from medkd.cli import main
 from medkd.datasets import write_datalist
 from medkd.ladder import load_ladder, run_ladder
+from medkd.ladder.cost import kept_minutes
+from medkd.ladder.verdicts import verdicts
 
 from ..helpers import heed_signals
 
@@ -101,6 +103,24 @@ def test_the_cells_are_children_of_one_finished_parent(done):
     assert parent.data.metrics["dice_high"] == pytest.approx(high)
     logged = {item.path for item in client(root).list_artifacts(parent.info.run_id)}
     assert logged == {"ladder.csv", "ladder.md", "ladder.png", "patients.csv"}
+
+
+def test_what_the_claims_come_to_ends_the_table_and_describes_the_parent(done, good):
+    root, scores = done
+    said = verdicts(good, scores)
+    assert said.startswith("* high is better than low: Dice +0.400 [+0.400, +0.400], ")
+    assert said.endswith(" training time; of the two take high.")
+    assert (root / "ladder.md").read_text().endswith(f"\n\n{said}\n")
+    ((parent,), _) = runs(root)
+    assert parent.data.tags["mlflow.note.content"] == said
+
+
+def test_what_a_rung_costs_stands_in_its_row(done):
+    root, _ = done
+    taken = [kept_minutes(root / "high" / f"seed{seed}") for seed in SEEDS]
+    assert min(taken) > 0
+    rows = pd.read_csv(root / "ladder.csv").set_index("rung")
+    assert rows.loc["high", "minutes"] == pytest.approx(sum(taken) / 2, abs=1e-5)
 
 
 def test_the_environment_is_left_as_it_was(done):
@@ -198,7 +218,9 @@ def test_a_ladder_that_is_stopped_says_so_and_goes_on_in_the_same_runs(good, fak
     assert said.strip().splitlines()[-1] == "medkd: stopped by SIGINT"
     assert [run.info.status for part in runs(root) for run in part] == ["KILLED", "KILLED"]
     (root / "wait").rmdir()
+    before = kept_minutes(root / "low" / "seed0")
     run(load_ladder(fake_bundle, ["low"]), root, seeds=[0])
+    assert kept_minutes(root / "low" / "seed0") > before > 0
     assert [run.info.status for part in runs(root) for run in part] == ["FINISHED", "FINISHED"]
 
 
