@@ -21,7 +21,8 @@ class MeanTeacher(nn.Module):
         θ' ← a · θ' + (1 − a) · θ,  a = min(decay, 1 − 1 / (n + 1))
 
     so that the first average is the student itself. It sees each image with noise of its own, as in UA-MT (arXiv
-    1907.07034), and never has gradients. Buffers, such as the statistics of a batch normalisation, are the student's.
+    1907.07034), and never has gradients. Buffers, such as the statistics of a batch normalisation, begin each step as the
+    student's.
 
     The average is what is deployed, as in the paper: ``module``, as DDP and PyTorch's ``AveragedModel`` call what they
     wrap, so that evaluation and ``models/model.pt`` hold a plain network of the kind that was given. All of it, the
@@ -62,12 +63,13 @@ class MeanTeacher(nn.Module):
         """Logits of both for images ``[B, C, *spatial]`` (training mode), or of the average alone (eval mode)."""
         if not self.training:
             return _logits(self.module, x)
-        student = _logits(self.student, x)
+        self._average()
         with torch.no_grad():
-            self._average()
             noise = (self.noise * torch.randn_like(x)).clamp(-2 * self.noise, 2 * self.noise)
-            return DualBranchOutput(teacher=_logits(self.module, x + noise), student=student)
+            teacher = _logits(self.module, x + noise)
+        return DualBranchOutput(teacher=teacher, student=_logits(self.student, x))
 
+    @torch.no_grad()
     def _average(self) -> None:
         """One step of the average. ``AveragedModel`` would read its counter, for which the host waits for the device."""
         share = (1 / (self.step + 1)).clamp_min(1 - self.decay)
