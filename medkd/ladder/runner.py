@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import gc
 import json
 import logging
@@ -117,7 +118,7 @@ def _run_workflow(files: Sequence[Path], settings: Mapping[str, Any], tracking: 
         logging_file=False,
         workflow_type="train",
         tracking=str(tracking) if tracking else None,
-        **settings,
+        **copy.deepcopy(dict(settings)),  # MONAI replaces macros (%key) where they stand: the ladder's own would change
     )
     workflow.initialize()
     workflow.run()

@@ -3,6 +3,16 @@
 from medkd.losses.confkd import ConfKDLoss
 from medkd.losses.kdas import KDASLoss
 from medkd.losses.mil import BagDiceLoss, FusionDistillationLoss, GeneralizedMeanLoss
+from medkd.losses.peers import CrossPseudoLoss, MeanTeacherLoss
 from medkd.losses.structure import StructureLoss
 
-__all__ = ["BagDiceLoss", "ConfKDLoss", "FusionDistillationLoss", "GeneralizedMeanLoss", "KDASLoss", "StructureLoss"]
+__all__ = [
+    "BagDiceLoss",
+    "ConfKDLoss",
+    "CrossPseudoLoss",
+    "FusionDistillationLoss",
+    "GeneralizedMeanLoss",
+    "KDASLoss",
+    "MeanTeacherLoss",
+    "StructureLoss",
+]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from medkd.losses import confkd_released
-from medkd.losses.divergence import entropy, kl_divergence, log_softmax
+from medkd.losses.divergence import entropy, kl_divergence, partial_cross_entropy
 from medkd.outputs import DualBranchOutput, positions
 
 __all__ = ["ConfKDLoss"]
@@ -141,20 +141,11 @@ class ConfKDLoss(nn.Module):
         on = getattr(images, self.kl_on)
         kl_guide = (guide[on] if complete else guide).detach()
         return {
-            "ce": _cross_entropy(strong_guide, label[strong], self.ignore_index),
-            "pce": _cross_entropy(student, weak_label, self.ignore_index),
+            "ce": partial_cross_entropy(strong_guide, label[strong], ignore_index=self.ignore_index),
+            "pce": partial_cross_entropy(student, weak_label, ignore_index=self.ignore_index),
             "kl": _mean(kl_divergence(kl_guide, student[on], temperature=self.temperature)),
             "entropy": _mean(entropy(student[getattr(images, self.entropy_on)])),
         }
-
-
-def _cross_entropy(logits: Tensor, label: Tensor, ignore_index: int) -> Tensor:
-    """Mean of -log p[label] over the pixels that are annotated; 0 if none is."""
-    target = label[:, 0].long()
-    annotated = target != ignore_index
-    log_p = log_softmax(logits)
-    picked = log_p.gather(1, torch.where(annotated, target, 0).unsqueeze(1))[:, 0]
-    return -(picked * annotated).sum() / annotated.sum().clamp_min(1)
 
 
 def _mean(values: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The only temperature softmax, Kullback-Leibler divergence and entropy of medkd.
+"""The only temperature softmax, Kullback-Leibler divergence, entropy and partial cross-entropy of medkd.
 
 Everything is computed from logits through ``log_softmax``, in float32 at least, so that the results stay finite where
 float16 or bfloat16 logits saturate (automatic mixed precision).
@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["entropy", "kl_divergence", "log_softmax"]
+__all__ = ["entropy", "kl_divergence", "log_softmax", "partial_cross_entropy"]
 
 
 def log_softmax(logits: Tensor, *, temperature: float = 1.0, dim: int = 1) -> Tensor:
@@ -67,3 +67,21 @@ def entropy(logits: Tensor, *, dim: int = 1) -> Tensor:
     """
     log_p = log_softmax(logits, dim=dim)
     return -(log_p.exp() * log_p).sum(dim)
+
+
+def partial_cross_entropy(logits: Tensor, label: Tensor, *, ignore_index: int = 255) -> Tensor:
+    """Mean of ``-log p[label]`` over the pixels that are annotated; 0 if none is.
+
+    Args:
+        logits: ``[B, K, *spatial]``.
+        label: ``[B, 1, *spatial]`` with classes in [0, K) or ``ignore_index``.
+        ignore_index: label value of pixels that are not annotated.
+
+    Returns:
+        A scalar >= 0. Nothing waits for the device.
+    """
+    target = label[:, 0].long()
+    annotated = target != ignore_index
+    log_p = log_softmax(logits)
+    picked = log_p.gather(1, torch.where(annotated, target, 0).unsqueeze(1))[:, 0]
+    return -(picked * annotated).sum() / annotated.sum().clamp_min(1)

@@ -5,6 +5,7 @@ from medkd.networks.checkpoints import load_model
 from medkd.networks.dual_branch import DualBranch, DualBranchUNet
 from medkd.networks.dual_flexible_unet import DualBranchFlexibleUNet
 from medkd.networks.efficientnet_lite import EfficientNetLite
+from medkd.networks.peers import MeanTeacher, TwoNetworks
 from medkd.networks.polyp_pvt import PolypPVT
 from medkd.networks.side_output import SideOutputNetwork, SideOutputVGG
 from medkd.outputs import DualBranchOutput, PolypPVTOutput, SideOutputs
@@ -15,11 +16,13 @@ __all__ = [
     "DualBranchOutput",
     "DualBranchUNet",
     "EfficientNetLite",
+    "MeanTeacher",
     "PolypPVT",
     "PolypPVTOutput",
     "SideOutputNetwork",
     "SideOutputVGG",
     "SideOutputs",
+    "TwoNetworks",
     "load_model",
     "load_pvt_v2",
 ]

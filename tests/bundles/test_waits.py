@@ -9,6 +9,8 @@ import torch
 from ignite.engine import Events
 from monai.bundle import ConfigWorkflow
 
+from medkd.ladder import load_ladder
+
 from ..pretend_device import DEVICE, Rehearsal
 from .conftest import Case
 
@@ -51,6 +53,13 @@ def test_no_step_waits_for_the_device(case: Case, tmp_path: Path) -> None:
 @pytest.mark.parametrize("case", ["confkd"], indirect=True)
 def test_the_branch_of_strong_images_alone_waits_for_nothing_either(case: Case, tmp_path: Path) -> None:
     before, *after = _rehearse(case, tmp_path, "train", max_epochs=1, kl_on="strong")
+    assert [waits - before for waits in after] == [Counter()] * STEPS
+
+
+@pytest.mark.parametrize("case", ["confkd"], indirect=True)
+@pytest.mark.parametrize("rung", ["mean_teacher", "cross_pseudo_supervision"])
+def test_its_peers_wait_for_nothing_either(case: Case, rung: str, tmp_path: Path) -> None:
+    before, *after = _rehearse(case, tmp_path, "train", max_epochs=1, **load_ladder(case.bundle).rungs[rung])
     assert [waits - before for waits in after] == [Counter()] * STEPS
 
 
