@@ -20,7 +20,8 @@ def autocast_dtype(amp: bool | str, device: str | torch.device) -> torch.dtype |
     """The type that a device computes fastest in without harm to a training, or ``None`` for float32.
 
     CUDA: bfloat16 if the GPU computes in it (compute capability 8.0), else float16, for which a trainer needs MONAI's
-    ``amp``, that is a scaler of gradients. A CPU: bfloat16 if it has instructions for it. Other devices: float32.
+    ``amp``, that is a scaler of gradients. A CPU: bfloat16 if it has instructions for it and this PyTorch
+    can tell (``torch.cpu.get_capabilities``). Other devices: float32.
 
     Args:
         amp: ``"auto"`` or ``True``: as above; ``False``: float32.
@@ -34,18 +35,25 @@ def autocast_dtype(amp: bool | str, device: str | torch.device) -> torch.dtype |
     """
     if amp not in (True, False, "auto"):
         raise ValueError(f"amp: expected auto, true or false, got {amp!r}")
-    if amp is False:
+    if not amp:
         return None
     kind = torch.device(device).type
     if kind == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-    if kind == "cpu" and any(torch.cpu.get_capabilities().get(name) for name in _CPU_BFLOAT16):
+        return torch.bfloat16 if torch.cuda.get_device_capability(device)[0] >= 8 else torch.float16
+    if kind == "cpu" and _cpu_has_bfloat16():
         return torch.bfloat16
-    if amp is True:
+    if amp != "auto":
         warnings.warn(
-            f"amp: expected a {kind} that computes in bfloat16, found none here; going on in float32", stacklevel=2
+            f"amp: expected a device that computes in bfloat16, found a {kind} without; going on in float32",
+            stacklevel=2,
         )
     return None
+
+
+def _cpu_has_bfloat16() -> bool:
+    """oneDNN, which computes in it, reads the same instructions."""
+    found: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return torch._C._has_mkldnn and any(found.get(name) for name in _CPU_BFLOAT16)
 
 
 class AutocastInferer(Inferer):
@@ -67,9 +75,9 @@ class AutocastInferer(Inferer):
         if self.dtype is None:
             return self.inferer(inputs, network, *args, **kwargs)
 
-        def forward(*values: Any, **options: Any) -> Any:
-            with torch.autocast(inputs.device.type, self.dtype):
-                output = network(*values, **options)
+        def forward(window: Tensor, *values: Any, **options: Any) -> Any:
+            with torch.autocast(window.device.type, self.dtype):
+                output = network(window, *values, **options)
             return _float32(output)
 
         return self.inferer(inputs, forward, *args, **kwargs)

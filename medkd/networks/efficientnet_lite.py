@@ -85,7 +85,8 @@ class EfficientNetLite(nn.Module, BaseEncoder):
         self.channels = _channels(variant)
         if pretrained:
             load_lite("imagenet" if pretrained is True else pretrained, variant, in_channels, self)
-        self.to(memory_format=torch.channels_last)  # a CPU takes half the time, and what comes behind goes on in it
+        # A CPU takes half the time, and what comes behind goes on in it.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Five levels ``[B, channels[i], ⌈H/s⌉, ⌈W/s⌉]`` of images ``[B, C, H, W]``, s = 2, 4, 8, 16, 32."""
@@ -147,15 +148,19 @@ class _ConvNorm(nn.Module):
 class _Depthwise(nn.Conv2d):
     """Stays in float32 on a CPU: its gradient in bfloat16 takes four times as long (torch 2.13), more than all else gains."""
 
-    def forward(self, input: Tensor) -> Tensor:
-        if torch.jit.is_scripting() or input.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
-            return self._conv_forward(input, self.weight, self.bias)
-        return self._forward_in_float32(input)
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.jit.is_scripting():  # type: ignore[attr-defined]
+            y: Tensor = self._conv_forward(x, self.weight, self.bias)
+            return y
+        return self._in_float32(x)
 
     @torch.jit.unused
-    def _forward_in_float32(self, input: Tensor) -> Tensor:
-        with torch.autocast("cpu", enabled=False):
-            return self._conv_forward(input.float(), self.weight, self.bias)
+    def _in_float32(self, x: Tensor) -> Tensor:
+        if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+            with torch.autocast("cpu", enabled=False):
+                return self._in_float32(x.float())
+        y: Tensor = self._conv_forward(x, self.weight, self.bias)
+        return y
 
 
 class _Block(nn.Module):

@@ -74,7 +74,8 @@ class PolypPVT(nn.Module):
         detail = self.reduce_shallow(self.identify(shallow))
         refined = self.aggregate(fused, _resize(detail, 0.5))
         maps = (self.fusion_head(fused), self.similarity_head(refined))
-        return PolypPVTOutput(*(F.interpolate(logits, scale_factor=8, mode="bilinear") for logits in maps))
+        # Under autocast too, logits are enlarged in float32: bfloat16 would make steps of what is smooth.
+        return PolypPVTOutput(*(F.interpolate(logits.float(), scale_factor=8, mode="bilinear") for logits in maps))
 
     @classmethod
     def from_official(cls, path: str | Path, backbone: str | None = None) -> PolypPVT:

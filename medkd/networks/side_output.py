@@ -60,7 +60,8 @@ class SideOutputNetwork(nn.Module):
 
     def outputs(self, x: Tensor) -> SideOutputs:
         """Every map of an image ``[B, C, H, W]``, as probabilities ``[B, 1, H, W]``."""
-        maps = [head(level) for head, level in zip(self.heads, self._levels(x), strict=True)]
+        # Under autocast too, probabilities are made in float32: bfloat16 has none between .996 and 1.
+        maps = [head(level).float() for head, level in zip(self.heads, self._levels(x), strict=True)]
         size, corners = x.shape[-2:], self.align_corners
         sides = [F.interpolate(m, size, mode="bilinear", align_corners=corners).sigmoid() for m in maps]
         fused = torch.stack([w * side for w, side in zip(self.fusion_weights, sides, strict=True)]).sum(0)

@@ -69,6 +69,10 @@ def test_every_unknown_key_is_reported():
         (["image"], "image", ["image"]),
         ("false", "$torch.cuda.is_available()", False),
         ("off", "@switch", False),
+        ("false", "auto", False),  # amp
+        ("true", "auto", True),
+        ("auto", "auto", "auto"),
+        (0.5, "auto", 0.5),
         ("null", "$existing()", None),
         ("no", None, False),
         ("weights.pt", None, "weights.pt"),

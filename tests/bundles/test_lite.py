@@ -1,4 +1,4 @@
-"""Every bundle on EfficientNet-Lite with ImageNet weights: configs/lite.yaml behind train.yaml."""
+"""Every bundle on EfficientNet-Lite with ImageNet weights: a recipe behind train.yaml."""
 
 import importlib.util
 import sys
@@ -26,7 +26,8 @@ def test_a_student_starts_from_imagenet_and_is_applied_without(
     own = {key: value for key, value in case.settings.items() if "_def#" not in key and key != "teacher_path"}
     short = {"max_epochs": 1, "epoch_length": 1, "val_interval": 0, "learning_rate": 1e-6}
     alone = {"alpha": 0} if "kdas" in case.bundle.name else {}
-    case.run(["train.yaml", "lite.yaml"], bundle_root=tmp_path, dataset_dir=case.data, **{**own, **short, **alone})
+    [recipe] = [file for file in ("recipes/cpu.yaml", "lite.yaml") if (case.bundle / "configs" / file).is_file()]
+    case.run(["train.yaml", recipe], bundle_root=tmp_path, dataset_dir=case.data, **{**own, **short, **alone})
     content = torch.load(tmp_path / "models" / "model.pt", weights_only=True)
     channels = 1 if case.channels == 1 else 3
     start = _encoder(
@@ -48,7 +49,7 @@ def test_a_student_starts_from_imagenet_and_is_applied_without(
 def test_the_teacher_is_the_larger_one_with_the_student_s_normalisation() -> None:
     configs = ROOT / "bundles" / "kdas_polyp_segmentation" / "configs"
     parser = ConfigParser()
-    parser.read_config([str(configs / name) for name in ("train.yaml", "lite.yaml", "train_teacher.yaml")])
+    parser.read_config([str(configs / name) for name in ("train.yaml", "recipes/cpu.yaml", "train_teacher.yaml")])
     parser.update({"teacher_def#pretrained": None})
     network = parser.get_parsed_content("network_def")
     assert sum(parameter.numel() for parameter in network.parameters()) == 4_599_876

@@ -17,19 +17,19 @@ def _weights(root: Path) -> dict[str, torch.Tensor]:
     return best | {f"last {k}": v for k, v in torch.load(last, weights_only=True)["network"].items()}
 
 
-def _identical(first: Path, second: Path) -> bool:
+def identical(first: Path, second: Path) -> bool:
     one, two = _weights(first), _weights(second)
     return one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
 
 
-def test_same_seed_gives_bit_identical_students(case: Case, trained: Path, tmp_path: Path) -> None:
+def test_same_seed_gives_bitidentical_students(case: Case, trained: Path, tmp_path: Path) -> None:
     case.train(tmp_path)
-    assert _identical(trained, tmp_path)
+    assert identical(trained, tmp_path)
 
 
 def test_another_seed_gives_another_student(case: Case, trained: Path, tmp_path: Path) -> None:
     case.train(tmp_path, seed=1)
-    assert not _identical(trained, tmp_path)
+    assert not identical(trained, tmp_path)
 
 
 def test_killed_and_resumed_training_gives_the_same_student(case: Case, trained: Path, tmp_path: Path) -> None:
@@ -50,4 +50,4 @@ def test_killed_and_resumed_training_gives_the_same_student(case: Case, trained:
     assert not (tmp_path / "checkpoints" / "epoch=0003.pt").exists(), "it was killed too late to tell anything"
     resumed = case.train(tmp_path, resume="true")
     assert "Resumed after epoch" in resumed.stdout
-    assert _identical(trained, tmp_path)
+    assert identical(trained, tmp_path)

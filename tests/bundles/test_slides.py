@@ -91,6 +91,14 @@ def test_killed_and_begun_again_the_map_is_the_same(folder, tmp_path):
     assert (tmp_path / "whole" / "a_probability.ome.tif").stat().st_mtime_ns == before
 
 
+def test_a_map_of_another_precision_is_not_gone_on_with(folder, tmp_path):
+    assert iterations(run(folder, tmp_path / "out", amp="false"))
+    refused = run(folder, tmp_path / "out", autocast="$torch.bfloat16")
+    assert refused.returncode
+    assert "Expected autocast torch.bfloat16, found None" in refused.stdout + refused.stderr
+    assert iterations(run(folder, tmp_path / "out", amp="false")) == 0
+
+
 def test_all_that_is_wrong_is_said_before_anything_is_begun(folder, tmp_path):
     slides = tmp_path / "slides"
     make_slide(slides / "blank.tif", (300, 300), tissue_diameter=0)

