@@ -1,0 +1,95 @@
+"""The ladders of docs/methods on real data, one command for each table; stopped, it goes on when called again.
+
+    python benchmarks/ladders.py kdas POLYP OUT
+    python benchmarks/ladders.py confkd-seeds-3 ACDC OUT --seeds 0 1 2
+    python benchmarks/ladders.py ikdmil-gm GLAS OUT
+
+POLYP is the folder of TrainDataset and TestDataset, ACDC that of patient001, patient002, …, GLAS that of images, masks and
+grade.csv. OUT/data gets the datalist, OUT/NAME the cells, their scores per case, and the tables.
+"""
+
+import argparse
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+BUNDLES = Path(__file__).resolve().parents[1] / "bundles"
+_GLAND = ["class_names=[gland]"]
+_DICE = [*_GLAND, "bag_loss={_target_: medkd.losses.BagDiceLoss}"]
+# Without the rungs that do not depend on the weak labels, or on the MIL teacher.
+_CONFKD = ["weak_only", "one_branch", "decoupled", "kl", "kl_entropy", "mean_teacher", "cross_pseudo_supervision"]
+_MAIN = ["one_branch", "kl_entropy", "mean_teacher", "cross_pseudo_supervision"]
+
+
+@dataclass
+class Table:
+    """What a table is made with: the bundle, ``medkd data …``, recipes, overrides, and rungs if not all."""
+
+    bundle: str
+    data: list[str]
+    recipes: list[str]
+    settings: list[str]
+    rungs: list[str]
+
+
+def _polyp(*recipes: str, data: tuple[str, ...] = ()) -> Table:
+    return Table("kdas_polyp_segmentation", ["polyp", "--sequences", "clinicdb", *data], list(recipes), [], [])
+
+
+def _acdc(weak: str, strong: int, rungs: list[str], recipe: str = "cpu") -> Table:
+    data = ["acdc", "--strong", str(strong), "--weak", weak]
+    return Table("confkd_cardiac_mri_segmentation", data, [recipe], [], rungs)
+
+
+def _glas(settings: list[str], rungs: list[str], recipe: str = "cpu") -> Table:
+    data = ["glas", "--positive_fraction", "0.1"]
+    return Table("ikdmil_histology_segmentation", data, [recipe], settings, rungs)
+
+
+TABLES = {
+    "kdas": _polyp("cpu"),
+    "kdas-tiny": _polyp("cpu", "tiny"),
+    "kdas-tiny-200": _polyp("cpu", "tiny", data=("--labelled", "200")),
+    "kdas-gpu": _polyp("gpu"),
+    "confkd-seeds-3": _acdc("random", 3, ["strong_only", *_CONFKD, "full_supervision"]),
+    "confkd-seeds-10": _acdc("random", 10, ["strong_only", *_MAIN]),
+    "confkd-scribbles-3": _acdc("scribble", 3, _CONFKD),
+    "confkd-scribbles-10": _acdc("scribble", 10, _MAIN),
+    "confkd-gpu": _acdc("random", 3, [], "gpu"),
+    "ikdmil-gm": _glas(
+        _GLAND, ["mil_teacher", "pseudo_masks", "fusion", "weighted_ce", "role_switch", "full_supervision"]
+    ),
+    "ikdmil-dice": _glas(_DICE, ["mil_teacher", "pseudo_masks", "fusion", "role_switch"]),
+    "ikdmil-gpu": _glas(_GLAND, [], "gpu"),
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("table", choices=TABLES)
+    parser.add_argument("source")
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--seeds", nargs="+", default=["0", "1", "2"])
+    parser.add_argument("--rungs", nargs="+", default=None)
+    options = parser.parse_args()
+    table = TABLES[options.table]
+    kind, *how = table.data
+    data = options.output / "data" / "-".join([kind, *(word.lstrip("-") for word in how)])
+    if not data.exists():
+        medkd("data", kind, options.source, str(data), *how)
+    bundle = BUNDLES / table.bundle
+    command = ["ladder", str(bundle), "--dataset_dir", str(data), "--output_dir", str(options.output / options.table)]
+    command += ["--recipe", *(str(bundle / "configs" / "recipes" / f"{name}.yaml") for name in table.recipes)]
+    rungs = options.rungs or table.rungs
+    command += ["--seeds", *options.seeds, *(["--rungs", *rungs] if rungs else [])]
+    medkd(*command, *(["--set", *table.settings] if table.settings else []))
+    return 0
+
+
+def medkd(*arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", "medkd.cli", *arguments], check=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
