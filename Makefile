@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[polyp,slides]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[polyp,slides,imagenet]"
 	touch $@
 
 $(VENV)/.test: $(VENV)/.installed

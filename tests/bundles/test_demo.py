@@ -14,7 +14,13 @@ from .conftest import environment
 # whose difference is many times that between seeds. What distillation gains is not among them; docs/methods tells.
 SHORT = {
     "confkd": [],
-    "kdas": ["max_epochs=8", "epoch_length=5", "val_interval=2"],
+    "kdas": [
+        "max_epochs=12",
+        "epoch_length=5",
+        "val_interval=6",
+        "teacher:max_epochs=12",
+        "network_def={_target_: medkd.networks.PolypPVT, backbone: lite0_tiny, channels: 16, pretrained: imagenet}",
+    ],
     "ikdmil": ["teacher_epochs=2", "max_epochs=4", "epoch_length=6", "val_interval=2"],
 }
 ORDER = {
