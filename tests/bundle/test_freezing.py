@@ -39,9 +39,9 @@ def bundle(tmp_path):
 
 
 def test_values_change_and_everything_else_stays(bundle):
-    before = {path.name: path.read_text() for path in (bundle / "configs").iterdir()}
+    before = {path.name: path.read_text() for path in (bundle / "configs").rglob("*.*")}
     assert {path.name for path in freeze(bundle)} == {"train.yaml", "inference.yaml", "metadata.json"}
-    after = {path.name: path.read_text() for path in (bundle / "configs").iterdir()}
+    after = {path.name: path.read_text() for path in (bundle / "configs").rglob("*.*")}
     comments = [line for line in before["train.yaml"].splitlines() if "  # " in line or line.startswith("#")]
     kept = [line for line in comments if line.partition("#")[2] in after["train.yaml"]]
     assert kept == comments

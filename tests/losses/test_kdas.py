@@ -201,7 +201,7 @@ def test_a_frame_without_a_mask_takes_the_teachers_probability():
     options = {"attention_weight": 0.0, "symmetric_weight": 0.0}
     found = KDASLoss(**options)(student, {"label": label, "strong": torch.tensor([True, False])}, teacher)
     assert found["structure"] == KDASLoss(**options)(student, {"label": own}, teacher)["structure"]
-    assert float(found["loss"]) == pytest.approx(0.7 * float(found["structure"]), rel=1e-5)
+    assert found["loss"].item() == pytest.approx(0.7 * found["structure"].item(), rel=1e-5)
 
 
 def test_a_frame_without_a_mask_is_left_out_where_there_is_no_teacher():
