@@ -90,7 +90,7 @@ class KDASLoss(nn.Module):
             ``"logits"``; a term that has no weight is 0.
 
         Raises:
-            ValueError: if the number of maps or their shapes do not fit.
+            ValueError: if the number of maps or their shapes do not fit, or nothing in the batch can be learnt from.
         """
         student = self._maps(output, "student")
         guide = self._guide(teacher, student) if self.alpha > 0 else []
@@ -160,6 +160,8 @@ def _masks(batch: Mapping[str, Tensor], guide: list[Tensor]) -> tuple[Tensor, Te
     if flags is None or (flags.device.type == "cpu" and bool(flags.all())):
         return mask, None
     if not guide:
+        if flags.device.type == "cpu" and not flags.any():
+            raise ValueError("expected a frame with a mask in every batch without a teacher, found none")
         return mask, positions(flags, mask.device)
     known = flags.to(mask.device, non_blocking=True).view(-1, 1, 1, 1)
     return torch.where(known, mask, sum(guide).sigmoid()), None  # type: ignore[union-attr] # guide is not empty

