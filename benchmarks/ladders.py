@@ -72,6 +72,7 @@ def main() -> int:
     parser.add_argument("output", type=Path)
     parser.add_argument("--seeds", nargs="+", default=["0", "1", "2"])
     parser.add_argument("--rungs", nargs="+", default=None)
+    parser.add_argument("--jobs", default="2", help="trainings at once; one for each core, more on a GPU (default: 2)")
     options = parser.parse_args()
     table = TABLES[options.table]
     kind, *how = table.data
@@ -82,7 +83,7 @@ def main() -> int:
     command = ["ladder", str(bundle), "--dataset_dir", str(data), "--output_dir", str(options.output / options.table)]
     command += ["--recipe", *(str(bundle / "configs" / "recipes" / f"{name}.yaml") for name in table.recipes)]
     rungs = options.rungs or table.rungs
-    command += ["--seeds", *options.seeds, *(["--rungs", *rungs] if rungs else [])]
+    command += ["--seeds", *options.seeds, "--jobs", options.jobs, *(["--rungs", *rungs] if rungs else [])]
     medkd(*command, *(["--set", *table.settings] if table.settings else []))
     return 0
 

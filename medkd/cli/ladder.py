@@ -16,6 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rungs", nargs="+", default=None, help="rungs, or the name of a selection (default: all)")
     parser.add_argument("--output_dir", default=None, help="results (default: BUNDLE/ladder)")
     parser.add_argument("--recipe", nargs="+", default=[], metavar="FILE", help="configurations behind train.yaml")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="trainings at once, side by side (default: 1)")
     add_overrides(parser)
     parser.set_defaults(run=_run)
 
@@ -37,6 +38,8 @@ def _run(options: argparse.Namespace) -> None:
 
     ladder, shared = overridden(load_ladder(options.bundle, options.rungs, recipes=options.recipe), options.set)
     output = Path(options.output_dir or Path(options.bundle) / "ladder")
-    scores = run_ladder(ladder, output, dataset_dir=options.dataset_dir, seeds=options.seeds, overrides=shared)
+    scores = run_ladder(
+        ladder, output, dataset_dir=options.dataset_dir, seeds=options.seeds, overrides=shared, jobs=options.jobs
+    )
     print(render(ladder, scores))
     print(f"\nTables and plot: {output}; MLflow: mlflow ui --backend-store-uri sqlite:///{output / 'mlruns.db'}")

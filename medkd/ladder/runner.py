@@ -21,6 +21,7 @@ from medkd.files import atomic_path, sha256
 from medkd.ladder.cost import timed
 from medkd.ladder.mlflow_parent import ParentRun, start
 from medkd.ladder.plan import Ladder
+from medkd.ladder.side_by_side import side_by_side
 from medkd.ladder.table import cell_dir, collect, rung_table, write_tables
 from medkd.ladder.verdicts import verdicts
 from medkd.program import cause
@@ -36,6 +37,7 @@ def run_ladder(
     seeds: Sequence[int] = (0,),
     overrides: Mapping[str, Any] | None = None,
     progress: bool = True,
+    jobs: int = 1,
 ) -> pd.DataFrame:
     """Run the cells (rung x seed) that are not done yet.
 
@@ -50,36 +52,56 @@ def run_ladder(
         seeds: one training per rung and seed.
         overrides: of ``train.yaml``, for all rungs alike, e.g. ``{"max_epochs": 20}``.
         progress: show a progress bar over the cells.
+        jobs: how many trainings at once, each in a process of its own, with its share of the CPU's threads; a small training
+            leaves a GPU, and two cores, idle for much of the time.
 
     Returns:
         The scores, one row per rung, seed and unit; ``output_dir`` then holds the table and the plot as well.
 
     Raises:
-        ValueError: if ``output_dir`` holds a ladder with other settings.
+        ValueError: if ``output_dir`` holds a ladder with other settings, or ``jobs`` is less than 1.
         RuntimeError: if a cell fails, with the place of its log.
     """
     from tqdm import tqdm
 
+    if jobs < 1:
+        raise ValueError(f"jobs: expected at least 1, got {jobs}")
     root = Path(output_dir).resolve()
     shared = {**(overrides or {}), "dataset_dir": str(Path(dataset_dir).resolve())}
     datalist = load_datalist(dataset_dir)  # refuse a wrong folder before anything is claimed for it
     _claim(root, {"bundle": ladder.bundle.name, "overrides": shared, "configs": _digests(ladder)})
     cells = [(rung, seed) for seed in seeds for rung in ladder.rungs]
-    bar = tqdm(cells, desc="ladder", unit="run", disable=not progress)
     with _parent_run(ladder, root, list(seeds), shared) as parent:
-        for rung, seed in bar:
-            bar.set_postfix_str(f"{rung}, seed {seed}")
-            folder = cell_dir(root, rung, seed)
-            settings = {**shared, **ladder.rungs[rung], "seed": seed}
+        calls = {}
+        for rung, seed in cells:
+            folder, settings = cell_dir(root, rung, seed), {**shared, **ladder.rungs[rung], "seed": seed}
             _claim(folder, settings)
             if not (folder / "eval" / ladder.table).is_file():
-                _run_cell(ladder, folder, settings, f"{rung}-seed{seed}-{parent.run_id[:6]}")
+                calls[rung, seed] = (ladder, folder, settings, f"{rung}-seed{seed}-{parent.run_id[:6]}")
+        with tqdm(
+            desc="ladder", total=len(cells), initial=len(cells) - len(calls), unit="run", disable=not progress
+        ) as bar:
+            for rung, seed in _run_cells(ladder, calls, jobs):
+                bar.set_postfix_str(f"{rung}, seed {seed}", refresh=False)
+                bar.update()
         seen = {str(item["patient"]) for item in datalist["test"] if item.get("seen") and "patient" in item}
         scores = collect(ladder, root, seeds, seen=seen)
         rows = rung_table(ladder, scores).to_dict("records")
         means = {f"{row['score']}_{row['rung']}": float(row["mean"]) for row in rows}
         parent.finish(means, write_tables(ladder, scores, root), note=verdicts(ladder, scores))
     return scores
+
+
+def _run_cells(ladder: Ladder, calls: Mapping[tuple[str, int], Sequence[Any]], jobs: int) -> Iterator[tuple[str, int]]:
+    """Each cell when it is done."""
+    if jobs > 1:
+        yield from side_by_side(
+            _run_cell, calls, needs=lambda cell: [(rung, cell[1]) for rung in ladder.reads(cell[0])], jobs=jobs
+        )
+        return
+    for cell, arguments in calls.items():
+        _run_cell(*arguments)
+        yield cell
 
 
 def _run_cell(ladder: Ladder, folder: Path, settings: Mapping[str, Any], name: str) -> None:

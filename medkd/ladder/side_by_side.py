@@ -1,0 +1,104 @@
+"""Trainings side by side, each in a process of its own, begun when what it reads is there."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import Any, TypeVar
+
+__all__ = ["side_by_side"]
+
+Cell = TypeVar("Cell")
+
+
+def side_by_side(
+    function: Callable[..., None],
+    cells: Mapping[Cell, Sequence[Any]],
+    *,
+    needs: Callable[[Cell], Sequence[Cell]],
+    jobs: int,
+) -> Iterator[Cell]:
+    """Call a function for every cell, and give the cells in the order in which they are done.
+
+    The processes share the CPU's threads. If one fails, or this one is stopped, all are stopped, as by SIGTERM; if this one
+    vanishes, they stop too.
+
+    Args:
+        function: of a module, so that another process can import it.
+        cells: the function's arguments for each.
+        needs: the cells that have to be done before; those that are not among ``cells`` are taken to be there.
+        jobs: how many processes at once; >= 1.
+
+    Raises:
+        RuntimeError: if a cell fails, with its message.
+    """
+    waiting, running = list(cells), dict[Cell, tuple[SpawnProcess, Connection]]()
+    try:
+        while waiting or running:
+            open_cells = {*waiting, *running}
+            ready = [cell for cell in waiting if open_cells.isdisjoint(needs(cell))]
+            if not (ready or running):
+                raise RuntimeError(
+                    f"expected an order in which these can be trained, found that each needs another: {waiting}"
+                )
+            for cell in ready[: jobs - len(running)]:
+                waiting.remove(cell)
+                running[cell] = _start(function, cells[cell], jobs)
+            wait([process.sentinel for process, _ in running.values()])
+            for cell in [cell for cell, (process, _) in running.items() if not process.is_alive()]:
+                _check(*running.pop(cell))
+                yield cell
+    finally:
+        for process, _ in running.values():
+            process.terminate()
+        for process, _ in running.values():
+            process.join()
+
+
+def _start(function: Callable[..., None], arguments: Sequence[Any], jobs: int) -> tuple[SpawnProcess, Connection]:
+    context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_child, args=(function, arguments, jobs, sender))
+    process.start()
+    sender.close()
+    return process, receiver
+
+
+def _check(process: SpawnProcess, receiver: Connection) -> None:
+    with receiver:
+        try:
+            message = receiver.recv() if receiver.poll() else None
+        except EOFError:  # closed without a word
+            message = None
+    process.join()
+    if message or process.exitcode:
+        raise RuntimeError(message or f"a training's process ended with the exit status {process.exitcode}")
+
+
+def _child(function: Callable[..., None], arguments: Sequence[Any], jobs: int, sender: Connection) -> None:
+    import torch
+
+    from medkd.program import watch
+
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # ctrl-C reaches all of a terminal's processes; the first one passes it on
+    watch()
+    threading.Thread(target=_stop_with_parent, daemon=True).start()
+    torch.set_num_threads(max(1, torch.get_num_threads() // jobs))
+    try:
+        function(*arguments)
+    except Exception as error:  # noqa: BLE001 — whatever it is, the first process raises it
+        sender.send(str(error))
+
+
+def _stop_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
