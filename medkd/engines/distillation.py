@@ -35,6 +35,8 @@ class DistillationTrainer(SupervisedTrainer):
             on the CPU makes nobody wait.
         teacher: a frozen network that guides the student, or ``None`` where the network is its own teacher. It is
             put into eval mode and runs without gradients; its ``outputs`` method is used if it has one.
+        augmentation: random transforms of the whole batch, on the device; student and teacher see what it gives. MONAI's, of one
+            image each, belong into the dataset.
         kwargs: all other arguments of ``monai.engines.SupervisedTrainer``; ``optim_set_to_none`` (as in PyTorch) and
             ``non_blocking`` are true by default.
 
@@ -43,8 +45,15 @@ class DistillationTrainer(SupervisedTrainer):
     """
 
     def __init__(
-        self, *, network: nn.Module, loss_function: DistillationLoss, teacher: nn.Module | None = None, **kwargs: Any
+        self,
+        *,
+        network: nn.Module,
+        loss_function: DistillationLoss,
+        teacher: nn.Module | None = None,
+        augmentation: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None = None,
+        **kwargs: Any,
     ) -> None:
+        self.augmentation = augmentation
         self.distillation_loss = loss_function
         self.teacher = teacher
         self._batch: dict[str, Tensor] = {}
@@ -71,6 +80,8 @@ class DistillationTrainer(SupervisedTrainer):
             for key, value in batch.items()
             if isinstance(value, Tensor)
         }
+        if self.augmentation is not None:
+            self._batch = self.augmentation(self._batch)
         return self._prepare_image(self._batch, device, non_blocking, **kwargs)
 
     def _compute_loss(self, output: Any, label: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from medkd.reading.frames import to_mask, to_rgb
 from medkd.reading.tiles import to_tile
 from medkd.transforms.annotated import IgnoreUnannotatedd
+from medkd.transforms.batches import RandAffineBatchd, RandIntensityBatchd
 from medkd.transforms.cases import LoadCased
 from medkd.transforms.checks import CheckCased, CheckFilesd
 from medkd.transforms.seeds import seed_label
@@ -18,6 +19,8 @@ __all__ = [
     "IgnoreUnannotatedd",
     "LoadCased",
     "LoadTiled",
+    "RandAffineBatchd",
+    "RandIntensityBatchd",
     "Spacingd",
     "SupervisionLabelsd",
     "seed_label",
