@@ -246,3 +246,24 @@ def test_the_batch_sampler_is_told_the_epoch_before_it_is_gone_through():
     trainer.run()
     assert sampler.seen == [1, 2, 3]
     assert trainer.state.iteration == 6
+
+
+def test_student_teacher_and_loss_see_the_augmented_batch():
+    class Teacher(torch.nn.Module):
+        seen = None
+
+        def forward(self, image):
+            Teacher.seen = image
+            return image
+
+    def mirrored(batch):
+        return {key: value.flip(-1) if value.ndim > 1 else value for key, value in batch.items()}
+
+    batches, loss, network = make_batches(1), RecordingLoss(), make_network()
+    expected = make_network()(batches[0]["image"].flip(-1)).prediction
+    make_trainer(network, loss, batches, teacher=Teacher(), augmentation=mirrored).run()
+    ((output, batch, _),) = loss.calls
+    assert torch.equal(Teacher.seen, batches[0]["image"].flip(-1))
+    assert torch.equal(batch["label"], batches[0]["label"].flip(-1))
+    assert torch.equal(batch["strong"], batches[0]["strong"])
+    assert torch.equal(output.prediction, expected)
