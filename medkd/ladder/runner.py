@@ -82,7 +82,7 @@ def run_ladder(
             desc="ladder", total=len(cells), initial=len(cells) - len(calls), unit="run", disable=not progress
         ) as bar:
             for rung, seed in _run_cells(ladder, calls, jobs):
-                bar.set_postfix_str(f"{rung}, seed {seed}", refresh=False)
+                bar.set_postfix_str(f"done: {rung}, seed {seed}", refresh=False)
                 bar.update()
         seen = {str(item["patient"]) for item in datalist["test"] if item.get("seen") and "patient" in item}
         scores = collect(ladder, root, seeds, seen=seen)

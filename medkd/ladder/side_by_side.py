@@ -7,6 +7,8 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, TypeVar
@@ -14,6 +16,7 @@ from typing import Any, TypeVar
 __all__ = ["side_by_side"]
 
 Cell = TypeVar("Cell")
+_LONGEST = 10_000  # of a message: a pipe holds more than that without a reader
 
 
 def side_by_side(
@@ -64,9 +67,21 @@ def _start(function: Callable[..., None], arguments: Sequence[Any], jobs: int) -
     context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_child, args=(function, arguments, jobs, sender))
-    process.start()
+    with _without_ctrl_c():
+        process.start()
     sender.close()
     return process, receiver
+
+
+@contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """Ctrl-C reaches every process of a terminal; those begun here leave it to this one, from their first moment on."""
+    resource_tracker.ensure_running()  # it would unblock the signal
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _check(process: SpawnProcess, receiver: Connection) -> None:
@@ -85,16 +100,13 @@ def _child(function: Callable[..., None], arguments: Sequence[Any], jobs: int, s
 
     from medkd.program import watch
 
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # ctrl-C reaches all of a terminal's processes; the first one passes it on
     watch()
     threading.Thread(target=_stop_with_parent, daemon=True).start()
     torch.set_num_threads(max(1, torch.get_num_threads() // jobs))
     try:
         function(*arguments)
     except Exception as error:  # noqa: BLE001 — whatever it is, the first process raises it
-        sender.send(str(error))
+        sender.send(str(error)[:_LONGEST])
 
 
 def _stop_with_parent() -> None:

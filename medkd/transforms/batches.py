@@ -19,8 +19,8 @@ class RandAffineBatchd:
     """Mirror, turn and scale images ``[B, C, H, W]`` about their centre, in one interpolation.
 
     Each side is mirrored with probability 0.5, and square images are turned by 0 to 3 quarters. On top of that come, with
-    probability ``prob``, an angle and a factor for either side, as MONAI's ``RandAffined`` draws them. All numbers are of PyTorch's global
-    generator on the CPU.
+    probability ``prob``, an angle and a factor for either side, uniformly. (MONAI's ``RandAffined`` with one number as
+    ``scale_range`` scales the first side alone.) All numbers are of PyTorch's global generator on the CPU.
 
     Args:
         keys: what is transformed alike, the same height and width for all.
