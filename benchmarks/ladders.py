@@ -91,7 +91,9 @@ def main() -> int:
 
 
 def medkd(*arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", "medkd.cli", *arguments], check=True)
+    status = subprocess.run([sys.executable, "-m", "medkd.cli", *arguments]).returncode
+    if status:
+        sys.exit(status)  # it has said why
 
 
 if __name__ == "__main__":
