@@ -26,7 +26,7 @@ SHORT = {
     "ikdmil": ["teacher_epochs=2", "max_epochs=4", "epoch_length=6", "val_interval=2"],
 }
 ORDER = {
-    "confkd": ["weak_only", "decoupled", "kl_entropy", "full_supervision"],
+    "confkd": ["weak_only", "kl_entropy", "full_supervision"],
     "kdas": ["kdas"],
     "ikdmil": ["all_foreground", "mil_teacher", "full_supervision"],
 }

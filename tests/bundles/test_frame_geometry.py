@@ -11,13 +11,13 @@ from .conftest import Case
 pytestmark = pytest.mark.parametrize("case", ["kdas"], indirect=True)
 
 
-def _transform(case: Case, section: str, size: list[int]):
+def _parsed(case: Case, key: str, size: list[int]):
     parser = ConfigParser()
     parser.read_config(str(case.bundle / "configs" / "train.yaml"))
     parser["image_size"] = size
-    steps = parser[section]["preprocessing"]["transforms"]
-    parser[section]["preprocessing"]["transforms"] = [s for s in steps if "Rand" not in str(s["_target_"])]
-    return parser.get_parsed_content(f"{section}#preprocessing")
+    for step in parser["train"]["augmentation"]["transforms"]:
+        step["prob"] = 0.0
+    return parser.get_parsed_content(key)
 
 
 def _disc(path, size, centre, radius):
@@ -37,7 +37,7 @@ def _centre(values: torch.Tensor) -> np.ndarray:
 @pytest.mark.parametrize("size", [(530, 400), (384, 300), (1280, 1024)])
 def test_image_and_mask_are_upright_and_in_one_place(case: Case, tmp_path, size) -> None:
     item = _disc(tmp_path, size, (0.7 * size[0], 0.3 * size[1]), 0.12 * size[0])
-    made = _transform(case, "train", [96, 128])(item)
+    made = _parsed(case, "train#preprocessing", [96, 128])(item)
     image, label = _centre(made["image"][0]), _centre(made["label"][0])
     assert made["image"].shape[1:] == made["label"].shape[1:] == (96, 128)
     np.testing.assert_allclose(image, label, atol=0.2)
@@ -46,6 +46,10 @@ def test_image_and_mask_are_upright_and_in_one_place(case: Case, tmp_path, size)
 
 def test_validation_shows_the_network_what_training_shows(case: Case, tmp_path) -> None:
     item = _disc(tmp_path, (530, 400), (371, 120), 60)
-    trained, validated = (_transform(case, section, [96, 128])(dict(item)) for section in ("train", "validate"))
-    torch.testing.assert_close(torch.as_tensor(trained["image"]), torch.as_tensor(validated["image"].as_tensor()))
+    trained, validated = (
+        _parsed(case, f"{part}#preprocessing", [96, 128])(dict(item)) for part in ("train", "validate")
+    )
+    intensity = _parsed(case, "train#augmentation#transforms#1", [96, 128])
+    shown = intensity({"image": torch.as_tensor(trained["image"])[None]})["image"][0]
+    torch.testing.assert_close(shown, validated["image"].as_tensor(), atol=1e-5, rtol=1e-5)
     assert validated["label"].shape[1:] == (530, 400)  # MONAI's order: scores are computed on the mask as it is

@@ -94,8 +94,8 @@ def test_both_are_trained_with_a_weight_that_rises_and_scored(ran: tuple[Path, p
         )
         weight = ladder.rungs[rung]["kl_weight"]
         assert [a - b for a, b in zip(loss, pce, strict=True)] == pytest.approx(
-            [weight / 2 * consistency[0], weight * consistency[1]], rel=1e-3
-        )
+            [weight / 2 * consistency[0], weight * consistency[1]], rel=1e-3, abs=3e-7
+        )  # the loss is of about 1, in float32
 
 
 def test_the_ladder_is_as_it_was_read(ran: tuple[Path, pd.DataFrame], ladder: Ladder) -> None:
