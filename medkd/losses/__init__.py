@@ -1,5 +1,6 @@
 """Losses: ``loss(output, batch, teacher=None) -> {"loss": …, named terms …}``."""
 
+from medkd.losses.compact import CompactLoss
 from medkd.losses.confkd import ConfKDLoss
 from medkd.losses.kdas import KDASLoss
 from medkd.losses.mil import BagDiceLoss, FusionDistillationLoss, GeneralizedMeanLoss
@@ -8,6 +9,7 @@ from medkd.losses.structure import StructureLoss
 
 __all__ = [
     "BagDiceLoss",
+    "CompactLoss",
     "ConfKDLoss",
     "CrossPseudoLoss",
     "FusionDistillationLoss",

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from medkd.losses.divergence import kl_divergence
+from medkd.losses.segmentation_distillation import pixel_divergence
 from medkd.losses.structure import StructureLoss
 from medkd.outputs import positions
 
@@ -124,9 +125,9 @@ class KDASLoss(nn.Module):
             terms["symmetric"] = F.mse_loss(symmetric(student[which]), symmetric(teacher[which]))
         if self.logit_weight:
             two = [
-                torch.cat([torch.zeros_like(z), z], 1) for z in (sum(teacher), sum(student)) if isinstance(z, Tensor)
+                torch.cat([torch.zeros_like(z), z], 1) for z in (sum(student), sum(teacher)) if isinstance(z, Tensor)
             ]
-            terms["logits"] = kl_divergence(*two, temperature=self.temperature).mean()
+            terms["logits"] = pixel_divergence(*two, temperature=self.temperature)
         return terms
 
     def _maps(self, output: Tensor | tuple[Tensor, ...], whose: str) -> list[Tensor]:

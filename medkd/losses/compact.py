@@ -1,0 +1,157 @@
+"""A small student of any network: labels where there are some, a teacher everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from medkd.losses.divergence import log_softmax, partial_cross_entropy
+from medkd.losses.segmentation_distillation import (
+    channelwise_divergence,
+    intra_class_variation,
+    pairwise_similarity,
+    pixel_divergence,
+)
+
+__all__ = ["CompactLoss", "soft_dice"]
+
+_SMALLEST = 1 / 512  # half a step of the eight bits that soft predictions are kept in
+
+
+class CompactLoss(nn.Module):
+    """Dice and cross-entropy of the labels, and the standard distillation losses of the prediction.
+
+    With the student's and the teacher's log-probabilities log p_s and log p_t in the place of logits,
+
+        L = λ_label (dice + ce) + λ_pixel pixel + λ_ch channelwise + λ_pair pairwise + λ_var variation
+
+    The distillation terms are those of ``medkd.losses.segmentation_distillation`` (pixel KD, CWD, SKD, IFVD). They need no
+    label, but for ``variation``, which takes the teacher's class where there is none. Log-probabilities are what is left
+    of a teacher in files, so that one from files and one that runs beside the student teach the same.
+
+    Args:
+        label_weight: λ_label; every weight is >= 0.
+        pixel_weight: λ_pixel.
+        channelwise_weight: λ_ch.
+        pairwise_weight: λ_pair.
+        variation_weight: λ_var.
+        temperature: T of ``pixel``, > 0.
+        channelwise_temperature: T of ``channelwise``, > 0.
+        ignore_index: label value of pixels that are not annotated.
+
+    Raises:
+        ValueError: for a negative weight, or a temperature that is not positive.
+
+    Example:
+        >>> import torch
+        >>> label = torch.zeros(2, 1, 8, 8)
+        >>> batch = {"label": label, "teacher": torch.full((2, 3, 8, 8), 1 / 3)}
+        >>> sorted(CompactLoss()(torch.zeros(2, 3, 8, 8), batch))
+        ['ce', 'channelwise', 'dice', 'loss', 'pairwise', 'pixel', 'variation']
+    """
+
+    def __init__(
+        self,
+        *,
+        label_weight: float = 1.0,
+        pixel_weight: float = 1.0,
+        channelwise_weight: float = 0.0,
+        pairwise_weight: float = 0.0,
+        variation_weight: float = 0.0,
+        temperature: float = 2.0,
+        channelwise_temperature: float = 4.0,
+        ignore_index: int = 255,
+    ) -> None:
+        super().__init__()
+        self.weights = {
+            "pixel": pixel_weight,
+            "channelwise": channelwise_weight,
+            "pairwise": pairwise_weight,
+            "variation": variation_weight,
+        }
+        if min(label_weight, *self.weights.values()) < 0 or min(temperature, channelwise_temperature) <= 0:
+            raise ValueError(
+                f"expected weights >= 0 and temperatures > 0, got label {label_weight}, {self.weights} "
+                f"and {[temperature, channelwise_temperature]}"
+            )
+        self.label_weight = label_weight
+        self.temperature, self.channelwise_temperature = temperature, channelwise_temperature
+        self.ignore_index = ignore_index
+
+    def forward(self, output: Tensor, batch: Mapping[str, Tensor], teacher: Tensor | None = None) -> dict[str, Tensor]:
+        """Compute the total and its terms.
+
+        Args:
+            output: the student's logits ``[B, K, *spatial]``.
+            batch: ``"label"`` ``[B, 1, *spatial]`` with classes in [0, K) or ``ignore_index``; with a teacher that is
+                kept in files ``"teacher"``, its probabilities ``[B, K, *spatial]``.
+            teacher: logits of a teacher that runs beside the student.
+
+        Returns:
+            ``"loss"``, and the unweighted, detached terms ``"dice"``, ``"ce"``, ``"pixel"``, ``"channelwise"``,
+            ``"pairwise"``, ``"variation"``; a term without a weight is 0.
+
+        Raises:
+            ValueError: if shapes do not fit, or a distillation term has a weight and there is no teacher.
+        """
+        label, log_student = batch["label"], log_softmax(output)
+        if tuple(label.shape) != (len(output), 1, *output.shape[2:]):
+            raise ValueError(f'batch["label"] does not fit logits of {tuple(output.shape)}: it is {tuple(label.shape)}')
+        terms = dict.fromkeys(("dice", "ce", *self.weights), output.new_zeros(()))
+        if self.label_weight:
+            terms["dice"] = soft_dice(log_student.exp(), label, ignore_index=self.ignore_index)
+            terms["ce"] = partial_cross_entropy(output, label, ignore_index=self.ignore_index)
+        used = {name: term for name, term in self._distillation().items() if self.weights[name]}
+        if used:
+            log_teacher = _log_teacher(teacher, batch.get("teacher"), output)
+            terms |= {name: term(log_student, log_teacher, label) for name, term in used.items()}
+        total = self.label_weight * (terms["dice"] + terms["ce"])
+        total = total + sum(weight * terms[name] for name, weight in self.weights.items())
+        return {"loss": total, **{name: term.detach() for name, term in terms.items()}}
+
+    def _distillation(self) -> dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]]:
+        def variation(student: Tensor, teacher: Tensor, label: Tensor) -> Tensor:
+            label = torch.where(label == self.ignore_index, teacher.argmax(1, keepdim=True).to(label.dtype), label)
+            return intra_class_variation(student, teacher, label, num_classes=student.shape[1])
+
+        return {
+            "pixel": lambda s, t, _: pixel_divergence(s, t, temperature=self.temperature),
+            "channelwise": lambda s, t, _: channelwise_divergence(s, t, temperature=self.channelwise_temperature),
+            "pairwise": lambda s, t, _: pairwise_similarity(s, t),
+            "variation": variation,
+        }
+
+
+def _log_teacher(logits: Tensor | None, probabilities: Tensor | None, student: Tensor) -> Tensor:
+    """Log-probabilities of the teacher, wherever it is, detached, with the smallest that files can hold."""
+    if probabilities is None and logits is not None:
+        probabilities = log_softmax(logits).exp()
+    if probabilities is None:
+        raise ValueError('expected a teacher, or its probabilities in batch["teacher"], found neither')
+    if probabilities.shape != student.shape:
+        raise ValueError(
+            "expected the teacher's prediction in the shape of the student's, "
+            f"{tuple(student.shape)}, got {tuple(probabilities.shape)}"
+        )
+    return log_softmax(probabilities.detach().float().clamp_min(_SMALLEST).log())
+
+
+def soft_dice(probability: Tensor, label: Tensor, *, ignore_index: int = 255) -> Tensor:
+    """1 − Dice of the structures, over the annotated pixels of the whole batch; mean over the classes from 1 on.
+
+    Args:
+        probability: ``[B, K, *spatial]``, sums to one over K.
+        label: ``[B, 1, *spatial]`` with classes in [0, K) or ``ignore_index``.
+        ignore_index: label value of pixels that are not annotated.
+
+    Returns:
+        A scalar in [0, 1]; 0 if no pixel is annotated.
+    """
+    annotated = (label != ignore_index).flatten(2)
+    classes = torch.arange(1, probability.shape[1], device=label.device)
+    truth = (label.flatten(2) == classes[:, None]).to(probability.dtype)
+    predicted = probability[:, 1:].flatten(2) * annotated
+    shared, size = (predicted * truth).sum((0, 2)), (predicted + truth).sum((0, 2))
+    return (1 - (2 * shared + 1e-5) / (size + 1e-5)).mean()
