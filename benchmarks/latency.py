@@ -35,7 +35,7 @@ def write(folder: Path, backbone: str, size: int) -> None:
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         for name in ("torchscript", "onnx"):
-            suffix, export, _ = FORMATS[name]
+            suffix, export = FORMATS[name]
             export(network, example, folder / f"{backbone}{suffix}", {})
 
 

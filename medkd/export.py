@@ -15,10 +15,9 @@ from torch import Tensor, nn
 from medkd.bundle import read_bundle, read_metadata
 from medkd.files import atomic_path
 from medkd.networks.checkpoints import load_model
+from medkd.networks.exported import ExportedNetwork
 
 __all__ = ["FORMATS", "ExportReport", "export_bundle", "network_inputs"]
-
-Runner = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ def export_bundle(
     """
     if format not in FORMATS:
         raise ValueError(f"format must be one of {sorted(FORMATS)}, got {format!r}")
-    suffix, write, load = FORMATS[format]
+    suffix, write = FORMATS[format]
     bundle = Path(bundle).resolve()
     network, inputs = network_inputs(bundle, images, model_path)
     path = Path(output) if output else bundle / "models" / f"model{suffix}"
@@ -74,7 +73,7 @@ def export_bundle(
     with atomic_path(path) as partial, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tracers warn of every shape they take for a constant, which here it is
         write(network, inputs[0], partial, metadata)
-        difference, scale = _compare(network, load(partial), inputs)
+        difference, scale = _compare(network, ExportedNetwork(str(partial)), inputs)
         if not difference <= tolerance * max(1.0, scale):
             raise ValueError(f"{path}: expected the network's outputs (up to {scale:.3g}), found {difference:.3g} off")
     return ExportReport(path, len(inputs), difference, scale)
@@ -107,7 +106,7 @@ def network_inputs(
 
 
 @torch.no_grad()
-def _compare(network: nn.Module, exported: Runner, inputs: list[Tensor]) -> tuple[float, float]:
+def _compare(network: nn.Module, exported: nn.Module, inputs: list[Tensor]) -> tuple[float, float]:
     pairs = [(network(x), exported(x)) for x in inputs]
     difference = max(float((expected - found).abs().max()) for expected, found in pairs)
     return difference, max(float(expected.abs().max()) for expected, _ in pairs)
@@ -118,11 +117,6 @@ def _write_torchscript(network: nn.Module, example: Tensor, path: Path, metadata
 
     traced: Any = torch.jit.trace(network, example)  # type: ignore[no-untyped-call]
     save_net_with_metadata(traced, str(path), meta_values=metadata)
-
-
-def _load_torchscript(path: Path) -> Runner:
-    loaded: Runner = torch.jit.load(str(path))  # type: ignore[no-untyped-call]
-    return loaded
 
 
 def _write_onnx(network: nn.Module, example: Tensor, path: Path, metadata: dict[str, Any]) -> None:
@@ -139,13 +133,6 @@ def _write_onnx(network: nn.Module, example: Tensor, path: Path, metadata: dict[
     program.save(str(path), external_data=False)
 
 
-def _load_onnx(path: Path) -> Runner:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
-    return lambda x: torch.from_numpy(session.run(None, {"image": x.numpy()})[0])
-
-
 def _write_exported_program(network: nn.Module, example: Tensor, path: Path, metadata: dict[str, Any]) -> None:
     batch = torch.export.Dim("batch")
     program = torch.export.export(network, (_pair(example),), dynamic_shapes=({0: batch},))
@@ -153,19 +140,13 @@ def _write_exported_program(network: nn.Module, example: Tensor, path: Path, met
         torch.export.save(program, file, extra_files={"metadata.json": json.dumps(metadata)})
 
 
-def _load_exported_program(path: Path) -> Runner:
-    with path.open("rb") as file:
-        loaded: Runner = torch.export.load(file).module()
-    return loaded
-
-
 def _pair(example: Tensor) -> Tensor:
     """A batch of two: exporters take a dimension of one for a constant."""
     return torch.cat([example[:1], example[:1]])
 
 
-FORMATS: dict[str, tuple[str, Callable[[nn.Module, Tensor, Path, dict[str, Any]], None], Callable[[Path], Runner]]] = {
-    "torchscript": (".ts", _write_torchscript, _load_torchscript),
-    "onnx": (".onnx", _write_onnx, _load_onnx),
-    "exported_program": (".pt2", _write_exported_program, _load_exported_program),
+FORMATS: dict[str, tuple[str, Callable[[nn.Module, Tensor, Path, dict[str, Any]], None]]] = {
+    "torchscript": (".ts", _write_torchscript),
+    "onnx": (".onnx", _write_onnx),
+    "exported_program": (".pt2", _write_exported_program),
 }

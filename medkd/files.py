@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["atomic_folder", "atomic_path", "sha256"]
+__all__ = ["atomic_folder", "atomic_path", "content_hash", "sha256"]
 
 
 @contextmanager
@@ -66,3 +66,13 @@ def sha256(path: str | os.PathLike[str]) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def content_hash(path: str | os.PathLike[str]) -> str:
+    """Hexadecimal SHA-256 of a file's content, or of the names and contents of the files in a folder (a DICOM series)."""
+    found = Path(path)
+    if not found.is_dir():
+        return sha256(found)
+    files = sorted(file for file in found.iterdir() if file.is_file())
+    listed = "\n".join(f"{file.name} {sha256(file)}" for file in files)
+    return hashlib.sha256(listed.encode()).hexdigest()

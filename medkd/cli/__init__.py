@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Sequence
 
 from medkd import __version__
-from medkd.cli import bundle, data, demo, deploy, export, freeze, infer, label_env, ladder, overlay, score, show
+from medkd.cli import bundle, data, demo, deploy, export, freeze, infer, label_env, ladder, overlay, score, show, teach
 from medkd.program import report, watch
 
 __all__ = ["main"]
@@ -44,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="medkd", description="Knowledge distillation for MONAI bundles.")
     parser.add_argument("--version", action="version", version=f"medkd {__version__}")
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
-    for verb in (bundle, show, data, ladder, score, export, overlay, infer, freeze, deploy, label_env, demo):
+    for verb in (bundle, show, data, teach, ladder, score, export, overlay, infer, freeze, deploy, label_env, demo):
         name = verb.__name__.rpartition(".")[2].replace("_", "-")
         verb.add_arguments(
             verbs.add_parser(name, help=verb.HELP, formatter_class=argparse.ArgumentDefaultsHelpFormatter)

@@ -13,6 +13,11 @@ _NO_RUN = {"ladder.yaml", "tracking.yaml"}  # which no command line is for
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which bundle."""
     parser.add_argument("bundle", help="the bundle's folder")
+    parser.add_argument(
+        "--code",
+        action="store_true",
+        help="list what its configurations would run: expressions, imports, foreign targets",
+    )
     parser.set_defaults(run=_run)
 
 
@@ -20,6 +25,9 @@ def _run(options: argparse.Namespace) -> None:
     from medkd.bundle.keys import settable
 
     bundle = Path(options.bundle)
+    if options.code:
+        _show_code(bundle)
+        return
     files = sorted((bundle / "configs").glob("*.yaml"), key=lambda path: (path.name != "train.yaml", path.name))
     if not files:
         raise FileNotFoundError(f"{bundle / 'configs'}: expected the configurations of a bundle, found none")
@@ -28,6 +36,20 @@ def _run(options: argparse.Namespace) -> None:
         for key in keys:
             print(f"  {key.name} = {key.value}" + (f"    # {key.comment}" if key.comment else ""))
     _show_student(bundle / "models" / "model.pt")
+
+
+def _show_code(bundle: Path) -> None:
+    import yaml
+
+    from medkd.bundle.code import code_in
+
+    files = [path for path in sorted((bundle / "configs").glob("*")) if path.suffix in {".yaml", ".yml", ".json"}]
+    if not files:
+        raise FileNotFoundError(f"{bundle / 'configs'}: expected the configurations of a bundle, found none")
+    for path in files:
+        print(f"\n{path}")
+        for place, text in code_in(yaml.safe_load(path.read_text(encoding="utf-8"))):
+            print(f"  {place}: {text}")
 
 
 def _show_student(model: Path) -> None:

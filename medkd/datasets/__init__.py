@@ -9,6 +9,7 @@ from medkd.datasets.multiscale import MultiScaleLoader
 from medkd.datasets.phantoms import make_cardiac_phantoms
 from medkd.datasets.polyp import prepare_polyp
 from medkd.datasets.polyp_phantoms import make_polyp_phantoms
+from medkd.datasets.predictions import with_predictions
 from medkd.datasets.seeded_cache import SeededCacheDataset
 from medkd.datasets.studies import find_frames, find_studies
 from medkd.datasets.tile_scale import tile_scale
@@ -35,5 +36,6 @@ __all__ = [
     "prepare_polyp",
     "prepare_tiles",
     "tile_scale",
+    "with_predictions",
     "write_datalist",
 ]

@@ -5,6 +5,7 @@ from medkd.networks.checkpoints import load_model
 from medkd.networks.dual_branch import DualBranch, DualBranchUNet
 from medkd.networks.dual_flexible_unet import DualBranchFlexibleUNet
 from medkd.networks.efficientnet_lite import EfficientNetLite
+from medkd.networks.exported import ExportedNetwork
 from medkd.networks.peers import MeanTeacher, TwoNetworks
 from medkd.networks.polyp_pvt import PolypPVT
 from medkd.networks.side_output import SideOutputNetwork, SideOutputVGG
@@ -16,6 +17,7 @@ __all__ = [
     "DualBranchOutput",
     "DualBranchUNet",
     "EfficientNetLite",
+    "ExportedNetwork",
     "MeanTeacher",
     "PolypPVT",
     "PolypPVTOutput",

@@ -15,13 +15,14 @@ _ADVICE = "train first, or name another"
 _SHOWN = 10  # keys of a kind in a message
 
 
-def load_model(path: str | Path, network: nn.Module, *, advice: str = _ADVICE) -> nn.Module:
+def load_model(path: str | Path, network: nn.Module, *, advice: str = _ADVICE, bare: bool = False) -> nn.Module:
     """Fill a network from ``{"model": state_dict}``.
 
     Args:
         path: the checkpoint; it is read with ``weights_only=True``.
         network: the network to fill; untouched if anything does not fit.
         advice: what to do where there is no such file.
+        bare: take a state dict by itself too, as some bundles of the model zoo have it.
 
     Returns:
         The network.
@@ -31,6 +32,8 @@ def load_model(path: str | Path, network: nn.Module, *, advice: str = _ADVICE) -
         ValueError: if it is not a checkpoint, has no ``"model"``, or belongs to another architecture.
     """
     content = _read(path, advice)
+    if bare and _is_state_dict(content):
+        return load_weights(content, network, path)
     if not isinstance(content, Mapping) or "model" not in content:
         found = sorted(map(str, content))[:5] if isinstance(content, Mapping) else type(content).__name__
         raise ValueError(f'{path}: expected {{"model": state_dict}}, found the keys {found}')

@@ -6,6 +6,7 @@ from medkd.transforms.annotated import IgnoreUnannotatedd
 from medkd.transforms.batches import RandAffineBatchd, RandIntensityBatchd
 from medkd.transforms.cases import LoadCased
 from medkd.transforms.checks import CheckCased, CheckFilesd
+from medkd.transforms.predictions import LoadPredictiond
 from medkd.transforms.seeds import seed_label
 from medkd.transforms.spacing import Spacingd
 from medkd.transforms.supervision import SupervisionLabelsd
@@ -18,6 +19,7 @@ __all__ = [
     "CheckFilesd",
     "IgnoreUnannotatedd",
     "LoadCased",
+    "LoadPredictiond",
     "LoadTiled",
     "RandAffineBatchd",
     "RandIntensityBatchd",

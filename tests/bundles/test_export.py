@@ -15,6 +15,7 @@ from monai.data import load_net_with_metadata
 
 from medkd.cli import main
 from medkd.export import FORMATS, export_bundle, network_inputs
+from medkd.networks import ExportedNetwork
 from medkd.serving import deploy
 
 from .conftest import Case
@@ -51,7 +52,7 @@ def test_exported_student_gives_the_network_s_outputs(case: Case, own: Path, exp
     assert "largest difference" in printed
     network, inputs = network_inputs(own, case.data / "images")
     assert len(inputs) > 1
-    student = FORMATS[format_][2](path)
+    student = ExportedNetwork(str(path))
     with torch.no_grad():
         for x in (inputs[0], torch.cat([inputs[0][:1], inputs[1][:1], inputs[0][:1]])):  # the batch is free
             torch.testing.assert_close(student(x), network(x), atol=1e-4, rtol=1e-4)
@@ -85,10 +86,16 @@ def test_the_student_can_be_deployed(case: Case, own: Path, tmp_path: Path) -> N
     }
 
 
+class _Half(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + 0.5
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_an_export_that_differs_is_refused_and_leaves_nothing(case: Case, own: Path, monkeypatch) -> None:
-    suffix, write, load = FORMATS["torchscript"]
-    monkeypatch.setitem(FORMATS, "torchscript", (suffix, write, lambda path: lambda x: load(path)(x) + 0.5))
+    suffix, write = FORMATS["torchscript"]
+    off = (suffix, lambda network, *rest: write(torch.nn.Sequential(network, _Half()), *rest))
+    monkeypatch.setitem(FORMATS, "torchscript", off)
     with pytest.raises(ValueError, match=r"model\.ts: expected the network's outputs .* found 0\.5 off"):
         export_bundle(own, format="torchscript", images=case.data / "images", tolerance=1e-3)
     assert [path.name for path in (own / "models").iterdir()] == ["model.pt"]

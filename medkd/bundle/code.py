@@ -1,0 +1,42 @@
+"""What a configuration would run: its expressions and imports, and what it calls outside the known packages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from medkd.bundle.library import bundle_names, bundle_path
+
+__all__ = ["code_in", "is_shipped"]
+
+_KNOWN = ("medkd", "monai", "torch", "ignite")
+
+
+def code_in(config: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    """Every place of a configuration, as read and not executed, that holds code, with the code.
+
+    Expressions (``$…``), references to other files (``%…``) and imports are code; so is a ``_target_`` with a path that
+    does not begin with medkd, monai, torch or ignite.
+    """
+    items: Iterator[tuple[Any, Any]] = iter(())
+    if isinstance(config, Mapping):
+        items = iter(config.items())
+    elif isinstance(config, list):
+        items = iter(enumerate(config))
+    elif isinstance(config, str) and (config.startswith(("$", "%")) or _is_foreign(place, config)):
+        yield place, config
+    for key, value in items:
+        yield from code_in(value, f"{place}#{key}" if place else str(key))
+
+
+def _is_foreign(place: str, text: str) -> bool:
+    package, dot, _ = text.partition(".")
+    return place.endswith("_target_") and bool(dot) and package not in _KNOWN
+
+
+def is_shipped(path: str | Path) -> bool:
+    """Whether a configuration is, byte for byte, one that medkd ships."""
+    name, content = Path(path).name, Path(path).read_bytes()
+    shipped = (bundle_path(bundle) / "configs" / name for bundle in bundle_names())
+    return any(file.is_file() and file.read_bytes() == content for file in shipped)

@@ -1,0 +1,155 @@
+"""Run a teacher over the images of a datalist; stopped, it goes on when called again."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from nibabel.nifti1 import Nifti1Image
+from PIL import Image
+from tqdm import tqdm
+
+from medkd import __version__
+from medkd.datasets.datalist import SECTIONS, load_datalist
+from medkd.datasets.predictions import INDEX, image_stem, read_index
+from medkd.errors import DataError
+from medkd.files import atomic_path, content_hash
+from medkd.reading.images import is_frame
+from medkd.teaching.configured import Teacher
+
+__all__ = ["TeachReport", "teach"]
+
+_TEACHERS = "teachers.json"
+_COLUMNS = ("prediction", "image", "sha256")
+_MILLIMETRES = 2  # in NIfTI's code
+
+
+@dataclass(frozen=True)
+class TeachReport:
+    """What was written.
+
+    Attributes:
+        written: images predicted now.
+        kept: images whose prediction was there.
+        bytes: size of all files of the folder.
+        error: the largest difference between a probability and what was kept of it.
+    """
+
+    written: int
+    kept: int
+    bytes: int
+    error: float
+
+
+def teach(
+    teachers: Sequence[Teacher],
+    datalist: str | Path,
+    output: str | Path,
+    *,
+    sections: Sequence[str] = SECTIONS,
+    progress: bool = False,
+) -> TeachReport:
+    """Write the mean prediction of one or several teachers for every image, with and without a label.
+
+    Probabilities of the classes from 1 on, in 8 bits, in the image's own geometry: compressed NIfTI
+    ``[*spatial, K − 1]``, for pictures and two classes a grey PNG. ``predictions.csv`` says which file is of which image, by
+    the image's SHA-256; ``teachers.json`` who has made them. Every file is complete or not there.
+
+    Args:
+        teachers: whose predictions are averaged.
+        datalist: ``datalist.json`` or its folder.
+        output: folder to make or to go on in.
+        sections: of the datalist.
+        progress: show a bar.
+
+    Raises:
+        FileExistsError: if the folder holds predictions of other teachers.
+        DataError: with every image that a teacher refused; the others are written.
+    """
+    folder = Path(output)
+    folder.mkdir(parents=True, exist_ok=True)
+    _begin(folder, [teacher.identity for teacher in teachers])
+    listed = load_datalist(datalist)
+    images = list(dict.fromkeys(item["image"] for section in sections for item in listed[section]))
+    done = {row["sha256"] for row in read_index(folder) if (folder / row["prediction"]).is_file()}
+    problems: list[str] = []
+    errors = list(_write_missing(teachers, tqdm(images, disable=not progress), folder, done, problems))
+    if problems:
+        raise DataError(output, problems)
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    return TeachReport(len(errors), len(images) - len(errors), size, max(errors, default=0.0))
+
+
+def _write_missing(
+    teachers: Sequence[Teacher], images: Iterable[str], folder: Path, done: set[str], problems: list[str]
+) -> Iterator[float]:
+    """Predict and keep what is not done; gives what the eight bits have cost."""
+    for image in images:
+        digest = content_hash(image)
+        if digest in done:
+            continue
+        try:
+            predictions = [teacher.predict(image) for teacher in teachers]
+        except (ValueError, OSError, RuntimeError) as error:
+            problems.append(f"{image}: {error}" if image not in str(error) else str(error))
+            continue
+        if len({tuple(one.shape) for one in predictions}) > 1:
+            raise ValueError(
+                f"{image}: expected teachers of one number of classes, found {[len(p) for p in predictions]}"
+            )
+        mean = torch.stack([torch.as_tensor(one) for one in predictions]).mean(0)
+        affine = predictions[0].affine if isinstance(predictions[0], MetaTensor) else torch.eye(4)
+        rounded = (255 * mean).round()
+        name = f"{image_stem(image)}-{digest[:8]}{'.png' if is_frame(image) and len(mean) == 1 else '.nii.gz'}"
+        _write(folder / name, rounded.to(torch.uint8).numpy(), np.asarray(affine))
+        _append(folder, {"prediction": name, "image": image, "sha256": digest})
+        done.add(digest)
+        yield float((rounded / 255 - mean).abs().max())
+
+
+def _write(path: Path, values: np.ndarray, affine: np.ndarray) -> None:
+    with atomic_path(path) as partial:
+        if path.suffix == ".png":
+            Image.fromarray(values[0].T).save(partial, format="PNG")  # MONAI's frames have x first
+            return
+        spatial = np.moveaxis(values, 0, -1)
+        volume = Nifti1Image(spatial if spatial.ndim == 4 else spatial[:, :, None], affine)
+        volume.header.set_slope_inter(1 / 255, 0)
+        volume.header["xyzt_units"] = _MILLIMETRES
+        volume.to_filename(partial)
+
+
+def _append(folder: Path, row: dict[str, str]) -> None:
+    """A row that is on the disk when this returns."""
+    with (folder / INDEX).open("a", encoding="utf-8", newline="") as file:
+        csv.DictWriter(file, _COLUMNS, lineterminator="\n").writerow(row)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _begin(folder: Path, identities: list[dict[str, str]]) -> None:
+    """Say who teaches, and begin the index, or drop the row that a killed run has cut short."""
+    rows, path = list(read_index(folder)), folder / _TEACHERS
+    hashes = [{key: value for key, value in one.items() if key.endswith("sha256")} for one in identities]
+    if path.is_file():
+        before = json.loads(path.read_text(encoding="utf-8"))["teachers"]
+        if [{key: one[key] for key in one if key.endswith("sha256")} for one in before] != hashes:
+            raise FileExistsError(
+                f"{folder}: expected predictions of these teachers, found those of "
+                f"{[one['teacher'] for one in before]} with other weights or another configuration; name another folder"
+            )
+    with atomic_path(path) as partial:
+        partial.write_text(
+            json.dumps({"medkd": __version__, "teachers": identities}, indent=2) + "\n", encoding="utf-8"
+        )
+    with atomic_path(folder / INDEX) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

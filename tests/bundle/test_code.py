@@ -1,0 +1,48 @@
+"""What a configuration would run, without running it."""
+
+from pathlib import Path
+
+import yaml
+
+from medkd.bundle import bundle_names, bundle_path
+from medkd.bundle.code import code_in, is_shipped
+from medkd.cli import main
+
+
+def test_expressions_files_imports_and_foreign_targets_are_code() -> None:
+    config = {
+        "imports": ["$import os"],
+        "size": [1, "$2 + 2"],
+        "other": "%other.json::key",
+        "network": {"_target_": "os.system", "command": "true"},
+        "known": {"_target_": "monai.networks.nets.UNet"},
+        "plain": {"_target_": "UNet", "text": "a.b", "reference": "@size"},
+    }
+    assert dict(code_in(config)) == {
+        "imports#0": "$import os",
+        "size#1": "$2 + 2",
+        "other": "%other.json::key",
+        "network#_target_": "os.system",
+    }
+
+
+def test_a_module_that_only_begins_like_a_known_one_is_foreign() -> None:
+    assert list(code_in({"_target_": "torchlike.load"})) == [("_target_", "torchlike.load")]
+
+
+def test_what_medkd_ships_is_known_until_it_is_changed(tmp_path: Path) -> None:
+    for name in bundle_names():
+        file = bundle_path(name) / "configs" / "inference.yaml"
+        assert is_shipped(file)
+        assert list(code_in(yaml.safe_load(file.read_text())))
+        (tmp_path / "inference.yaml").write_text(file.read_text() + "# changed\n")
+        assert not is_shipped(tmp_path / "inference.yaml")
+
+
+def test_show_lists_it_file_by_file(capsys) -> None:
+    bundle = bundle_path(bundle_names()[0])
+    assert main(["show", str(bundle), "--code"]) == 0
+    shown = capsys.readouterr().out
+    assert "train.yaml" in shown
+    assert "  imports#0: $import medkd" in shown
+    assert "  device: $torch.device(" in shown

@@ -1,0 +1,38 @@
+"""Predictions that another tool wrote are found by their images' names."""
+
+from pathlib import Path
+
+import pytest
+
+from medkd.datasets import DataError, with_predictions
+
+
+def _files(folder: Path, *names: str) -> list[str]:
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        (folder / name).write_bytes(b"")
+    return [str(folder / name) for name in names]
+
+
+def test_names_with_and_without_what_tools_put_behind_them(tmp_path: Path) -> None:
+    images = _files(tmp_path / "images", "a.nii.gz", "b.v2.nii", "c.png", "d.nii.gz", "e.jpg")
+    series = tmp_path / "images" / "1.2.840.1"
+    series.mkdir()
+    wanted = _files(tmp_path / "out", "a.nii.gz", "b.v2.npz", "c_map.png", "d_seg.nii.gz", "e.png", "1.2.840.1.nii.gz")
+    found = with_predictions([{"image": path} for path in [*images, str(series)]], tmp_path / "out")
+    assert [item["teacher"] for item in found] == wanted
+
+
+def test_what_lacks_and_what_two_images_share_is_told_at_once(tmp_path: Path) -> None:
+    images = [*_files(tmp_path / "one", "a.png", "b.png"), *_files(tmp_path / "two", "a.png")]
+    _files(tmp_path / "out", "a.png")
+    with pytest.raises(DataError, match="2 problem") as caught:
+        with_predictions([{"image": path} for path in images], tmp_path / "out")
+    assert caught.value.problems[0].startswith("a: expected images of different names, found 2")
+    assert caught.value.problems[1].endswith("b.png: expected a prediction of it, found none")
+
+
+def test_no_folder_is_no_teacher_and_one_that_is_not_there_an_error(tmp_path: Path) -> None:
+    assert with_predictions([{"image": "a.png"}], None) == [{"image": "a.png"}]
+    with pytest.raises(FileNotFoundError, match="medkd teach"):
+        with_predictions([{"image": "a.png"}], tmp_path / "none")

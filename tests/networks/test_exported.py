@@ -1,0 +1,40 @@
+"""An exported network is a network; tests/bundles/test_export.py compares those of the bundles with what they come from."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from medkd.networks import ExportedNetwork
+
+
+def test_a_batch_of_several_and_a_gradient_go_through(tmp_path: Path) -> None:
+    network = nn.Conv2d(1, 2, 3).eval()
+    torch.jit.save(torch.jit.trace(network, torch.zeros(1, 1, 8, 8)), tmp_path / "model.ts")
+    x = torch.randn(3, 1, 8, 8, dtype=torch.float64, requires_grad=True)
+    found = ExportedNetwork(str(tmp_path / "model.ts"))(x)
+    torch.testing.assert_close(found, network(x.float()))
+    assert not found.requires_grad
+
+
+@pytest.mark.parametrize("name", ["model.ts", "model.pt2", "model.onnx"])
+def test_what_is_none_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(FileNotFoundError, match=f"{name}: expected an exported network"):
+        ExportedNetwork(str(tmp_path / name))
+    (tmp_path / name).write_bytes(b"none")
+    with pytest.raises(ValueError, match=f"{name}: expected an exported network, found none"):
+        ExportedNetwork(str(tmp_path / name))
+
+
+def test_another_suffix_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"model\.pt: expected a network exported as \.ts, \.pt2, \.onnx"):
+        ExportedNetwork("model.pt")
+
+
+def test_without_the_runtime_the_pip_command_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ImportError, match=r'pip install "medkd\[export\]"'):
+        ExportedNetwork(str(tmp_path / "model.onnx"))

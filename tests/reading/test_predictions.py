@@ -1,0 +1,86 @@
+"""What any tool writes of a prediction, and what is none of this image."""
+
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+from PIL import Image
+
+from medkd.reading.predictions import read_prediction
+
+AFFINE = np.diag([1.5, 1.5, 8.0, 1.0])
+VOLUME = MetaTensor(torch.zeros(1, 4, 5, 6), affine=AFFINE)
+FRAME = torch.zeros(3, 4, 5)
+
+
+@pytest.fixture
+def probability() -> np.ndarray:
+    return torch.randn(3, 4, 5, 6, generator=torch.Generator().manual_seed(0)).softmax(0).numpy()
+
+
+def _nifti(path: Path, values: np.ndarray, affine: np.ndarray = AFFINE) -> Path:
+    nibabel.save(nibabel.Nifti1Image(values, affine), path)
+    return path
+
+
+def test_probabilities_of_all_classes_or_of_the_structures(tmp_path: Path, probability: np.ndarray) -> None:
+    last = np.moveaxis(probability, 0, -1)
+    for name, values in (("all.nii.gz", last), ("structures.nii.gz", last[..., 1:])):
+        found = read_prediction(_nifti(tmp_path / name, values), VOLUME, 3)
+        np.testing.assert_allclose(found.numpy(), probability, atol=1e-6)
+
+
+def test_what_nnunet_saves_has_its_axes_in_reverse(tmp_path: Path, probability: np.ndarray) -> None:
+    np.savez(tmp_path / "case.npz", probabilities=probability.transpose(0, 3, 2, 1).astype(np.float16))
+    np.testing.assert_allclose(read_prediction(tmp_path / "case.npz", VOLUME, 3).numpy(), probability, atol=1e-3)
+
+
+def test_classes_become_certain(tmp_path: Path) -> None:
+    classes = np.random.default_rng(0).integers(0, 3, (4, 5, 6))
+    found = read_prediction(_nifti(tmp_path / "classes.nii.gz", classes.astype(np.uint8)), VOLUME, 3)
+    np.testing.assert_array_equal(found.argmax(0).numpy(), classes)
+    assert set(found.unique().tolist()) == {0.0, 1.0}
+
+
+def test_a_frame_s_grey_values_are_probabilities_and_its_classes_are_classes(tmp_path: Path) -> None:
+    grey = np.arange(20, dtype=np.uint8).reshape(5, 4) * 13  # rows first, as pictures are
+    Image.fromarray(grey).save(tmp_path / "map.png")
+    found = read_prediction(tmp_path / "map.png", FRAME, 2)
+    np.testing.assert_allclose(found[1].numpy(), grey.T / 255, atol=1e-6)
+    Image.fromarray((grey > 100).astype(np.uint8)).save(tmp_path / "classes.png")
+    np.testing.assert_array_equal(read_prediction(tmp_path / "classes.png", FRAME, 2)[1].numpy(), grey.T > 100)
+
+
+def test_more_classes_of_a_picture_come_in_a_file_for_volumes(tmp_path: Path) -> None:
+    probability = torch.randn(3, 4, 5).softmax(0).numpy()
+    path = _nifti(tmp_path / "frame.nii.gz", np.moveaxis(probability, 0, -1)[:, :, None, 1:], np.eye(4))
+    np.testing.assert_allclose(read_prediction(path, FRAME, 3).numpy(), probability, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("values", "affine", "found"),
+    [
+        (np.zeros((4, 5, 7)), AFFINE, r"4 × 5 × 7"),
+        (np.zeros((4, 5, 6)), np.eye(4), "geometry"),
+        (np.full((4, 5, 6), 3), AFFINE, "classes from 0 to 2, found 3 to 3"),
+        (np.full((4, 5, 6), 0.5), AFFINE, "probabilities of 3 classes, found 1 channels"),
+        (np.full((4, 5, 6, 4), 0.25), AFFINE, "probabilities of 3 classes, found 4 channels"),
+        (np.full((4, 5, 6, 3), 0.5), AFFINE, r"sum to one, found sums from 1\.5 to 1\.5"),
+        (np.full((4, 5, 6, 2), 0.7), AFFINE, "sum to one at most"),
+        (np.full((4, 5, 6, 3), 85.3), AFFINE, "from 0 to 1"),
+        (np.full((4, 5, 6), np.nan), AFFINE, "finite"),
+    ],
+)
+def test_what_is_none_of_this_image_is_refused(tmp_path: Path, values, affine, found: str) -> None:
+    path = _nifti(tmp_path / "case.nii.gz", values.astype(np.float32), affine)
+    with pytest.raises(ValueError, match=rf"case\.nii\.gz: expected .*{found}"):
+        read_prediction(path, VOLUME, 3)
+
+
+def test_an_archive_of_something_else_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "case.npz", image=np.zeros(3))
+    with pytest.raises(ValueError, match=r"named probabilities or softmax, found \['image'\]"):
+        read_prediction(tmp_path / "case.npz", VOLUME, 3)

@@ -1,0 +1,177 @@
+"""A teacher becomes a folder: what MONAI itself would have written, image by image, whatever happens on the way."""
+
+import json
+import shutil
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ConfigParser
+from monai.transforms import Compose, LoadImage
+
+from medkd.cli import main
+from medkd.datasets import DataError, load_datalist, with_predictions
+from medkd.reading.predictions import read_prediction
+from medkd.teaching import load_teacher, teach
+
+from .conftest import config, write_bundle
+
+
+@pytest.fixture(scope="module")
+def taught(zoo: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("folder") / "predictions"
+    assert main(["teach", str(zoo), str(data), str(folder), "--trust"]) == 0
+    return folder
+
+
+def _images(data: Path) -> list[str]:
+    return [item["image"] for section in ("training", "validation", "test") for item in load_datalist(data, section)]
+
+
+def _by_monai(zoo: Path, image: str) -> np.ndarray:
+    """Probabilities by the configuration's own steps, up to the one that makes classes of them."""
+    parser = ConfigParser(json.loads((zoo / "configs" / "inference.json").read_text()))
+    network = parser.get_parsed_content("network")
+    network.load_state_dict(torch.load(zoo / "models" / "model.pt", weights_only=True))
+    before = parser.get_parsed_content("preprocessing")
+    item = before({"image": image})
+    with torch.no_grad():
+        item["pred"] = parser.get_parsed_content("inferer")(item["image"][None], network.eval())[0]
+    after = parser.get_parsed_content("postprocessing").transforms[:2]
+    return Compose(after)(item)["pred"].numpy()
+
+
+def test_predictions_are_those_of_the_bundle_s_own_steps(zoo: Path, data: Path, taught: Path) -> None:
+    for item in with_predictions(load_datalist(data, "training"), taught):
+        image = LoadImage(image_only=True, ensure_channel_first=True)(item["image"])
+        found = read_prediction(item["teacher"], image, 4)
+        np.testing.assert_allclose(found[1:].numpy(), _by_monai(zoo, item["image"])[1:], atol=0.51 / 255)
+        assert float((found.sum(0) - 1).abs().max()) < 0.01
+        np.testing.assert_allclose(nibabel.load(item["teacher"]).affine, nibabel.load(item["image"]).affine)
+
+
+def test_a_second_run_writes_nothing_and_a_killed_one_goes_on(
+    zoo: Path, data: Path, taught: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(taught, tmp_path / "predictions")
+    before = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.nii.gz")}
+    teacher = load_teacher(zoo, trust=True)
+    assert teach([teacher], data, folder).written == 0
+    index = folder / "predictions.csv"
+    rows = index.read_text().splitlines(keepends=True)
+    index.write_text("".join(rows[:-1]) + rows[-1][:20])  # the last row was being written
+    first = rows[1].split(",")[0]
+    (folder / first).unlink()
+    report = teach([teacher], data, folder)
+    assert (report.written, report.kept) == (2, len(before) - 2)
+    assert len(with_predictions(load_datalist(data, "training"), folder)) == len(load_datalist(data, "training"))
+    assert set(before) == {path.name for path in folder.glob("*.nii.gz")}
+
+
+def test_other_weights_do_not_mix_with_what_is_there(data: Path, taught: Path, tmp_path: Path) -> None:
+    other = load_teacher(write_bundle(tmp_path / "other", seed=1), trust=True)
+    with pytest.raises(FileExistsError, match="with other weights"):
+        teach([other], data, taught)
+
+
+def test_several_teachers_are_averaged(zoo: Path, data: Path, tmp_path: Path) -> None:
+    teachers = [load_teacher(path, trust=True) for path in (zoo, write_bundle(tmp_path / "other", seed=1))]
+    teach(teachers, data, tmp_path / "mean", sections=["test"])
+    for item in with_predictions(load_datalist(data, "test"), tmp_path / "mean"):
+        image = LoadImage(image_only=True, ensure_channel_first=True)(item["image"])
+        expected = sum(np.asarray(teacher.predict(item["image"])) for teacher in teachers) / 2
+        np.testing.assert_allclose(read_prediction(item["teacher"], image, 4)[1:].numpy(), expected, atol=0.51 / 255)
+
+
+def test_an_exported_network_in_a_file_teaches_the_same(zoo: Path, data: Path, tmp_path: Path) -> None:
+    trained = load_teacher(zoo, trust=True)
+    torch.jit.save(torch.jit.trace(trained.network, torch.zeros(1, 1, 32, 32, 4)), tmp_path / "model.ts")
+    network = {"_target_": "medkd.networks.ExportedNetwork", "path": "$@bundle_root + '/model.ts'"}
+    (tmp_path / "teacher.json").write_text(json.dumps(config(network)))
+    exported = load_teacher(tmp_path / "teacher.json", trust=True)
+    image = _images(data)[0]
+    np.testing.assert_allclose(np.asarray(exported.predict(image)), np.asarray(trained.predict(image)), atol=1e-5)
+    assert exported.identity["weights_sha256"]
+
+
+def test_what_a_stranger_wrote_is_shown_and_not_run(zoo: Path, data: Path, tmp_path: Path, capsys) -> None:
+    strange = shutil.copytree(zoo, tmp_path / "strange")
+    file, trace = strange / "configs" / "inference.json", tmp_path / "trace"
+    content = json.loads(file.read_text())
+    content["imports"] = [f"$open('{trace}', 'w').write('was here')"]
+    content["inferer"] = {"_target_": "subprocess.run", "args": ["true"]}
+    file.write_text(json.dumps(content))
+    assert main(["teach", str(strange), str(data), str(tmp_path / "out")]) == 1
+    printed = capsys.readouterr().err
+    assert "imports#0: $open(" in printed
+    assert "inferer#_target_: subprocess.run" in printed
+    assert "--trust" in printed
+    assert not trace.exists()
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_image_that_changed_is_not_taught_by_what_was_seen_before(data: Path, taught: Path, tmp_path: Path) -> None:
+    moved = shutil.copytree(data, tmp_path / "moved")
+    items = load_datalist(moved, "training")
+    assert len(with_predictions(items, taught)) == len(items)  # wherever it lies
+    image = nibabel.load(items[0]["image"])
+    nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj)[::-1], image.affine), items[0]["image"])
+    Path(items[1]["image"]).rename(tmp_path / "moved" / "new.nii.gz")
+    changed = nibabel.load(tmp_path / "moved" / "new.nii.gz")
+    nibabel.save(
+        nibabel.Nifti1Image(2 * np.asarray(changed.dataobj), changed.affine), tmp_path / "moved" / "new.nii.gz"
+    )
+    items[1]["image"] = str(tmp_path / "moved" / "new.nii.gz")
+    with pytest.raises(DataError, match="2 problem") as caught:
+        with_predictions(items, taught)
+    assert "changed since" in caught.value.problems[0]
+    assert "found none" in caught.value.problems[1]
+
+
+def test_an_image_without_label_may_be_left_out_one_with_a_label_not(data: Path, taught: Path, tmp_path: Path) -> None:
+    items = load_datalist(data, "training")
+    folder = shutil.copytree(taught, tmp_path / "fewer")
+    for item in with_predictions(items[:1], folder):
+        Path(item["teacher"]).unlink()
+    with pytest.raises(DataError, match="1 problem"):
+        with_predictions(items, folder, leave_out=True)
+    items[0].pop("label")
+    assert len(with_predictions(items, folder, leave_out=True)) == len(items) - 1
+
+
+def test_images_that_a_teacher_refuses_are_all_named_and_the_others_written(
+    zoo: Path, data: Path, tmp_path: Path
+) -> None:
+    broken = shutil.copytree(data, tmp_path / "broken")
+    items = load_datalist(broken, "training")
+    for item in items[:2]:
+        Path(item["image"]).write_bytes(b"no image")
+    with pytest.raises(DataError, match="2 problem") as caught:
+        teach([load_teacher(zoo, trust=True)], broken, tmp_path / "out")
+    assert all(item["image"] in problem for item, problem in zip(items, caught.value.problems, strict=False))
+    assert len(list((tmp_path / "out").glob("*.nii.gz"))) == len(_images(broken)) - 2
+
+
+def test_maps_that_overlap_are_refused(zoo: Path, data: Path) -> None:
+    teacher = load_teacher(zoo, trust=True, activation="sigmoid")
+    with pytest.raises(ValueError, match=r"4 channels.*--activation"):
+        teacher.predict(_images(data)[0])
+
+
+@pytest.mark.parametrize(("key", "named"), [("inferer", "inferer"), ("network_def", "network_def")])
+def test_a_configuration_that_lacks_a_part_is_refused(zoo: Path, tmp_path: Path, key: str, named: str) -> None:
+    copy = shutil.copytree(zoo, tmp_path / "copy")
+    file = copy / "configs" / "inference.json"
+    content = json.loads(file.read_text())
+    for name in {key, "network"}:
+        content.pop(name)
+    file.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=f"expected {named}"):
+        load_teacher(copy, trust=True)
+
+
+def test_no_bundle_is_told_so(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"inference\.yaml or \.json"):
+        load_teacher(tmp_path)
