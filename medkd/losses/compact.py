@@ -86,7 +86,8 @@ class CompactLoss(nn.Module):
         Args:
             output: the student's logits ``[B, K, *spatial]``.
             batch: ``"label"`` ``[B, 1, *spatial]`` with classes in [0, K) or ``ignore_index``; with a teacher that is
-                kept in files ``"teacher"``, its probabilities ``[B, K, *spatial]``.
+                kept in files ``"teacher"``, its probabilities ``[B, K, *spatial]``; what is missing to a sum of one, as beyond
+                the image's border, is background.
             teacher: logits of a teacher that runs beside the student.
 
         Returns:
@@ -135,7 +136,10 @@ def _log_teacher(logits: Tensor | None, probabilities: Tensor | None, student: T
             "expected the teacher's prediction in the shape of the student's, "
             f"{tuple(student.shape)}, got {tuple(probabilities.shape)}"
         )
-    return log_softmax(probabilities.detach().float().clamp_min(_SMALLEST).log())
+    guide = probabilities.detach().float()
+    missing = 1 - guide.sum(1, keepdim=True)  # all of it beyond the image's border
+    guide = torch.cat([guide[:, :1] + missing, guide[:, 1:]], 1)
+    return log_softmax(guide.clamp_min(_SMALLEST).log())
 
 
 def soft_dice(probability: Tensor, label: Tensor, *, ignore_index: int = 255) -> Tensor:

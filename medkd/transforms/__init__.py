@@ -9,6 +9,7 @@ from medkd.transforms.checks import CheckCased, CheckFilesd
 from medkd.transforms.predictions import LoadPredictiond
 from medkd.transforms.seeds import seed_label
 from medkd.transforms.spacing import Spacingd
+from medkd.transforms.standard import intensities, network_grid
 from medkd.transforms.supervision import SupervisionLabelsd
 from medkd.transforms.tiles import LoadTiled
 from medkd.transforms.writers import AtomicNibabelWriter
@@ -25,6 +26,8 @@ __all__ = [
     "RandIntensityBatchd",
     "Spacingd",
     "SupervisionLabelsd",
+    "intensities",
+    "network_grid",
     "seed_label",
     "to_mask",
     "to_rgb",

@@ -8,7 +8,7 @@ import torch
 import yaml
 from monai.bundle import ConfigParser, verify_net_in_out
 
-from medkd.bundle import bundle_path, freeze, read_metadata, unfrozen
+from medkd.bundle import bundle_names, bundle_path, freeze, read_metadata, unfrozen
 from medkd.bundle.keys import settable
 from medkd.bundle.metadata import with_settings
 from medkd.cli import main
@@ -113,7 +113,7 @@ def test_a_configuration_that_is_none_leaves_all_as_they_were(bundle):
         freeze(bundle)
 
 
-@pytest.mark.parametrize("name", ["confkd", "kdas", "ikdmil"])
+@pytest.mark.parametrize("name", bundle_names())
 def test_show_lists_every_key_with_its_comment(name, capsys):
     assert main(["show", str(bundle_path(name))]) == 0
     shown = capsys.readouterr().out

@@ -123,7 +123,29 @@ def ikdmil(root: Path) -> Case:
     return case
 
 
-CASES = {"confkd": confkd, "kdas": kdas, "ikdmil": ikdmil}
+def compact(root: Path) -> Case:
+    make_cardiac_phantoms(root / "data", strong=1, weak=3, validation=3, test=2, size=64, slices=3)
+    networks = {"teacher_def#features": [8, 8, 16, 32, 64, 16]}
+    case = Case(
+        bundle=ROOT / "bundles" / "compact_segmentation",
+        data=root / "data",
+        settings={**QUICK, **networks, "patch_size": [32, 32], "images_per_batch": 2},
+        channels=1,
+        traced=False,
+        score_header="case,patient,branch,class,dice,hd95,unit",
+        score_line=r".+\.nii\.gz,.+,student,.+,mm",
+        scores=2 * 3,  # images x classes
+        summary="student",
+        rungs=("teacher", "student_alone", "pixel"),
+        claim="pixel − student_alone",
+        terms=("train_pixel", "train_dice"),
+    )
+    case.train(root / "teacher", "train_teacher.yaml", max_epochs=1)
+    case.settings["teacher_path"] = root / "teacher" / "checkpoints" / "teacher.pt"
+    return case
+
+
+CASES = {"compact": compact, "confkd": confkd, "kdas": kdas, "ikdmil": ikdmil}
 
 
 @pytest.fixture(scope="session", params=list(CASES))

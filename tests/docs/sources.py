@@ -6,8 +6,12 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import torch
+from monai.bundle import ConfigParser
 from PIL import Image
 
+from medkd.bundle import copy_bundle
+from medkd.datasets import make_cardiac_phantoms
 from medkd.slides import make_slide, write_annotation
 
 from ..dicom.conftest import datasets, volume, write
@@ -49,6 +53,24 @@ def own_data(folder: Path, datalist: str, classes: int) -> None:
         nib.save(nib.Nifti1Image(image, _SPACING), folder / f"{name}.nii.gz")
         nib.save(nib.Nifti1Image(label, _SPACING), folder / f"{name}_{'scribbles' if name == 'b' else 'mask'}.nii.gz")
     study(folder / "c_series")
+
+
+def hearts(folder: Path) -> None:
+    make_cardiac_phantoms(folder, strong=1, weak=2, validation=1, test=1, size=48, slices=3)
+
+
+def heart_images(folder: Path) -> None:
+    hearts(folder.parent / "more")
+    (folder.parent / "more" / "images").rename(folder)
+
+
+def teacher(folder: Path) -> None:
+    """A bundle of ConfKD that is trained enough to have weights."""
+    copy_bundle("confkd", folder)
+    parser = ConfigParser()
+    parser.read_config(str(folder / "configs" / "inference.yaml"))
+    (folder / "models").mkdir()
+    torch.save({"model": parser.get_parsed_content("network_def").state_dict()}, folder / "models" / "model.pt")
 
 
 def _picture(path: Path, seed: int, spot: bool, side: int = 64) -> None:
@@ -141,6 +163,7 @@ def glas(folder: Path) -> None:
 
 BY_METHOD: dict[str, dict[str, Callable[[Path], None]]] = {
     "confkd": {"ACDC_FOLDER": acdc, "STUDY": study},
+    "compact": {"DIR": hearts, "TEACHER": teacher, "IMAGES": heart_images},
     "kdas": {"POLYP_FOLDER": polyp, "FRAMES": frames, "MASKS": frame_masks},
     "ikdmil": {"TILES": tiles, "MASKS": tile_masks, "labels.csv": tile_labels, "SLIDES": slides},
 }

@@ -44,10 +44,9 @@ FOLLOWED += [(f"data/{name}/README.md", None) for name in sources.BY_DATASET]
 FOLLOWED += [(f"bundles/{name}/docs/README.md", None) for name in SMALL]
 FOLLOWED += [("docs/index.md", None)]
 QUICKEST = {**QUICK, "max_epochs": 1, "val_interval": 1}
-LADDER = {
-    "rungs": ["one_branch", "kl_entropy"],
-    "claims": {"kl_entropy": ["one_branch"]},
-    "selections": {},
+LADDERS = {
+    "confkd": {"rungs": ["one_branch", "kl_entropy"], "claims": {"kl_entropy": ["one_branch"]}, "selections": {}},
+    "compact": {"rungs": ["teacher", "pixel"], "claims": {"pixel": ["teacher"]}, "selections": {}},
 }
 
 
@@ -92,10 +91,11 @@ class Reader:
         edit(configs / "inference.yaml", **SMALL[name])
         if (configs / "slides.yaml").is_file():  # which needs tiles that are not squeezed
             edit(configs / "train.yaml", image_size=[64, 64])
-        if self.method == "confkd":
+        if self.method in LADDERS:
+            ladder = LADDERS[self.method]
             rungs = yaml.safe_load((configs / "ladder.yaml").read_text())["rungs"]
-            ladder = {**LADDER, "rungs": {rung: rungs[rung] for rung in LADDER["rungs"]}}
-            (configs / "ladder.yaml").write_text(yaml.safe_dump(ladder))
+            ladder = {**ladder, "rungs": {rung: rungs[rung] for rung in ladder["rungs"]}}
+            (configs / "ladder.yaml").write_text(yaml.safe_dump(ladder, sort_keys=False))
 
     def follow(self, parts: list[Block], folder: Path | None = None) -> Path:
         """Type the commands of blocks, each once in a folder; return the folder where they end."""
@@ -183,6 +183,14 @@ def test_cardiac_mri(reader):
     assert (reader.root / "seg.dcm").is_file()
     assert (reader.root / "APP" / "model" / "heart").exists()
     reader.follow(part("bundles/confkd_cardiac_mri_segmentation/docs/README.md"), reader.copy("another"))
+
+
+def test_a_compact_student(reader):
+    reader = reader("compact")
+    bundle = reader.follow(part("bundles/compact_segmentation/docs/README.md"), reader.copy("small"))
+    assert len(list((bundle / "PREDICTIONS").glob("*.nii.gz"))) == 5
+    assert len(list((bundle / "OUT").glob("*.nii.gz"))) == 5
+    assert "pixel − teacher" in (bundle / "ladder" / "ladder.md").read_text()
 
 
 def test_the_page_of_confkd(reader):

@@ -36,6 +36,13 @@ def test_a_teacher_in_files_and_one_beside_the_student_teach_the_same() -> None:
         torch.testing.assert_close(in_files[name], value, rtol=0.02, atol=1e-3)
 
 
+def test_beyond_the_border_there_is_background() -> None:
+    nothing, background = torch.zeros(2, 3, 8, 8), torch.zeros(2, 3, 8, 8)
+    background[:, 0] = 1
+    found, expected = (CompactLoss(**ALL)(_maps(), {"label": _label(), "teacher": t}) for t in (nothing, background))
+    torch.testing.assert_close(found, expected)
+
+
 def test_the_teacher_gets_no_gradient() -> None:
     teacher = _maps(1).requires_grad_()
     student = _maps().requires_grad_()

@@ -19,6 +19,7 @@ SMALL = {
     "confkd_cardiac_mri_segmentation": {"network_def#channels": [4, 8, 16, 16], "patch_size": [32, 32]},
     "kdas_polyp_segmentation": {"image_size": [64, 96]},
     "ikdmil_histology_segmentation": {"image_size": [64, 48]},
+    "compact_segmentation": {"patch_size": [32, 32]},
 }
 
 
@@ -27,6 +28,7 @@ TRAINING = {
     "confkd_cardiac_mri_segmentation": {"volumes_per_batch": 2},
     "kdas_polyp_segmentation": {"scales": [1.0], "batch_size": 2, "teacher_def#backbone": "b1"},
     "ikdmil_histology_segmentation": {"batch_size": 4, "switch_epochs": [1], "teacher_epochs": 1},
+    "compact_segmentation": {"images_per_batch": 2, "teacher_def#features": [8, 8, 16, 32, 64, 16]},
 }
 
 

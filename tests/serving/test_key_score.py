@@ -8,10 +8,11 @@ from medkd.monailabel.promotion import compare, key_score
 
 from .conftest import SMALL, small_copy
 
-HEART, POLYP, TISSUE = SMALL
+HEART, POLYP, TISSUE, COMPACT = SMALL
 PHANTOMS = {
     HEART: lambda folder: make_cardiac_phantoms(folder, strong=1, weak=0, validation=1, test=1, size=48, slices=2),
     POLYP: lambda folder: make_polyp_phantoms(folder, training=2, validation=2, test=1, size=64),
+    COMPACT: lambda folder: make_cardiac_phantoms(folder, strong=1, weak=0, validation=1, test=1, size=48, slices=2),
     TISSUE: lambda folder: make_histology_phantoms(folder, training=4, validation=4, test=2, size=64),
 }
 

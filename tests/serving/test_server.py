@@ -19,9 +19,15 @@ from .. import helpers
 from .conftest import SMALL, small_copy
 from .monai_label import Server
 
-HEART, POLYP, TISSUE = SMALL
-STUDIES = {HEART: "heart", POLYP: "polyp", TISSUE: "tissue"}
-TERMS = {HEART: ["train_kl", "train_pce"], POLYP: ["train_attention"], TISSUE: ["train_distillation"]}
+HEART, POLYP, TISSUE, COMPACT = SMALL
+STUDIES = {HEART: "heart", POLYP: "polyp", TISSUE: "tissue", COMPACT: "heart"}
+VOLUMES = (HEART, COMPACT)
+TERMS = {
+    HEART: ["train_kl", "train_pce"],
+    POLYP: ["train_attention"],
+    TISSUE: ["train_distillation"],
+    COMPACT: ["train_pixel"],
+}
 
 
 def run_bundle(bundle: Path, image: Path, out: Path, **more: object) -> np.ndarray:
@@ -59,6 +65,7 @@ def files(tmp_path_factory):
         found[model] = {f"{kind}{i}": labels / image.name for i, image in enumerate(images)}
         for i, image in enumerate(images):
             shutil.copy(image, folder / "studies" / f"{kind}{i}{''.join(image.suffixes)}")
+    found[COMPACT] = dict(found[HEART])
     found[HEART]["heart2"] = folder / "heart" / "weak_labels" / "phantom003.nii.gz"
     found[HEART]["heart4"] = partly_annotated(found[HEART]["heart4"], folder / "partly.nii.gz")
     Image.open(folder / "studies" / "polyp0.png").save(folder / "studies" / "photo.jpg", quality=95)
@@ -102,14 +109,21 @@ def test_every_bundle_is_offered_with_its_labels(server):
 
 
 @pytest.mark.parametrize(
-    ("model", "image"), [(HEART, "heart0.nii.gz"), (POLYP, "polyp0.png"), (POLYP, "photo.jpg"), (TISSUE, "tissue0.png")]
+    ("model", "image"),
+    [
+        (HEART, "heart0.nii.gz"),
+        (POLYP, "polyp0.png"),
+        (POLYP, "photo.jpg"),
+        (TISSUE, "tissue0.png"),
+        (COMPACT, "heart0.nii.gz"),
+    ],
 )
 def test_inference_is_the_bundle_s_own(server, studies, tmp_path, model, image):
-    mask = tmp_path / ("served.nii.gz" if model == HEART else "served.png")
+    mask = tmp_path / ("served.nii.gz" if model in VOLUMES else "served.png")
     server.infer(model, image.split(".")[0], mask)
     own = run_bundle(server.app / "model" / model, studies / image, tmp_path / "own")
     assert np.array_equal(pixels(mask), pixels(own))
-    if model == HEART:
+    if model in VOLUMES:
         assert np.allclose(nib.load(mask).affine, nib.load(own).affine)
         assert nib.load(mask).get_data_dtype() == np.uint8
 
@@ -145,7 +159,7 @@ def test_corrected_labels_train_the_student_with_distillation(server, files, tmp
     if model == TISSUE:
         assert (weights.parents[1] / "checkpoints" / "teacher" / "best.pt").is_file()
     image = next(p for p in studies.iterdir() if p.name.startswith(f"{STUDIES[model]}0."))
-    mask = tmp_path / ("served.nii.gz" if model == HEART else "served.png")
+    mask = tmp_path / ("served.nii.gz" if model in VOLUMES else "served.png")
     server.infer(model, f"{STUDIES[model]}0", mask)
     # The stock app goes on with the threshold that was deployed; the bundle itself takes the new student's own.
     deployed = {"threshold": 0.5} if model == TISSUE else {}
