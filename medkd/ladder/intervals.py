@@ -11,7 +11,7 @@ A bootstrap of both factors covers too little here: with 3 seeds there is hardly
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -64,6 +64,7 @@ class Comparison:
         high: upper end of it.
         p: the p-value after Holm's correction.
         seed_share: the share of the variance that is between seeds, which more seeds reduce; 0 with one.
+        margin: of a claim of non-inferiority: by how much the rung may be behind; 0 of a claim to be better.
     """
 
     rung: str
@@ -73,10 +74,14 @@ class Comparison:
     high: float
     p: float
     seed_share: float = 0.0
+    margin: float = 0.0
 
     @property
     def verdict(self) -> str:
-        """In one word, whether the interval excludes 0."""
+        """In one word, whether the interval excludes 0; with a margin, whether it excludes that it is behind by more."""
+        if self.margin:
+            above, below = self.low > -self.margin, self.high < -self.margin
+            return "not inferior" if above else "inferior" if below else "undecided"
         return "better" if self.low > 0 else "worse" if self.high < 0 else "undecided"
 
 
@@ -101,7 +106,13 @@ def crossed_mean(values: NDArray[np.float64], patients: Sequence[str]) -> Estima
     return Estimate(float(values.mean()), float(np.sqrt(variance)), degrees, share)
 
 
-def compare(scores: pd.DataFrame, pairs: Sequence[tuple[str, str]], score: str = "dice") -> list[Comparison]:
+def compare(
+    scores: pd.DataFrame,
+    pairs: Sequence[tuple[str, str]],
+    score: str = "dice",
+    *,
+    margins: Sequence[float] | None = None,
+) -> list[Comparison]:
     """The differences of pairs of rungs, corrected by Holm's procedure for how many pairs there are.
 
     The p-values are Holm's. Each interval has the level at which Holm tests its pair (Serlin, Journal of Experimental
@@ -113,12 +124,16 @@ def compare(scores: pd.DataFrame, pairs: Sequence[tuple[str, str]], score: str =
             score does not apply are left out.
         pairs: rung and other.
         score: the column.
+        margins: for each pair by how much the rung may be behind: what is tested is the difference to that. An interval's lower
+            end is one of a one-sided test at half its level, 2.5 % for one pair.
     """
-    estimates = [_difference(scores, *pair, score) for pair in pairs]
+    deltas = list(margins or [0.0] * len(pairs))
+    found = [_difference(scores, *pair, score) for pair in pairs]
+    estimates = [replace(one, mean=one.mean + delta) for one, delta in zip(found, deltas, strict=True)]
     adjusted, alphas = _holm(np.array([estimate.p for estimate in estimates]))
     return [
-        Comparison(*pair, estimate.mean, *estimate.interval(alpha), p, estimate.seed_share)
-        for pair, estimate, p, alpha in zip(pairs, estimates, adjusted, alphas, strict=True)
+        Comparison(*pair, one.mean, *one.interval(alpha), p, one.seed_share, delta)
+        for pair, one, p, alpha, delta in zip(pairs, found, adjusted, alphas, deltas, strict=True)
     ]
 
 

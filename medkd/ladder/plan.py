@@ -21,6 +21,8 @@ class Ladder:
         bundle: the bundle's folder.
         rungs: for each rung, in order, its overrides of ``train.yaml``.
         claims: for a rung, the rungs it is said to beat.
+        margins: for a rung, those to which it is said not to be inferior, and by how much it may be behind; the margin has to be
+            chosen before anybody has seen results.
         branch: the branch of the network that is compared, the one that is deployed; of a rung with a ``role``, that.
         scores: the columns that are compared and their titles, the most important first; larger is better, NaN where a
             score does not apply.
@@ -35,6 +37,7 @@ class Ladder:
     bundle: Path
     rungs: Mapping[str, Mapping[str, Any]]
     claims: Mapping[str, Sequence[str]]
+    margins: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     branch: str = "student"
     scores: Mapping[str, str] = field(default_factory=lambda: {"dice": "Dice"})
     table: str = "cases.csv"
@@ -68,6 +71,11 @@ class Ladder:
     def pairs(self) -> list[tuple[str, str]]:
         """Each claim: a rung, and one that it is said to beat."""
         return [(rung, other) for rung, others in self.claims.items() for other in others]
+
+    @property
+    def bounds(self) -> dict[tuple[str, str], float]:
+        """Each claim of non-inferiority: a rung and another, and the margin."""
+        return {(rung, other): delta for rung, others in self.margins.items() for other, delta in others.items()}
 
     @property
     def lines(self) -> list[str]:
@@ -106,6 +114,13 @@ def load_ladder(
     problems = [f"unknown rung {name!r}; there are {', '.join(every)}" for name in chosen if name not in every]
     for name, overrides in every.items():
         problems += [f"rung {name!r}: {problem}" for problem in unknown_keys(overrides, known)]
+    margins = content.get("margins", {})
+    problems += [
+        f"margin of {rung!r} to {other!r}: expected a number > 0, found {delta!r}"
+        for rung, others in margins.items()
+        for other, delta in others.items()
+        if type(delta) not in (int, float) or not delta > 0
+    ]
     if problems:
         raise ValueError(f"{path}: " + "; ".join(problems))
     names = ("scores", "table", "unit", "units", "groups", "baseline")
@@ -116,7 +131,12 @@ def load_ladder(
         for rung, others in content.get("claims", {}).items()
         if rung in chosen
     }
-    return replace(ladder, claims=claims)
+    margins = {
+        rung: {other: float(delta) for other, delta in others.items() if other in ladder.lines}
+        for rung, others in margins.items()
+        if rung in chosen
+    }
+    return replace(ladder, claims=claims, margins=margins)
 
 
 def _selected(every: list[str], selections: Mapping[str, list[str]], wanted: Sequence[str] | None) -> list[str]:

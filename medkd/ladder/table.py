@@ -109,11 +109,12 @@ def _render(ladder: Ladder, scores: pd.DataFrame, which: str, score: str) -> str
         "|---|---|---|---|" + "---|" * timed,
         *(_rung_line(row, timed) for row in table[table["score"] == score].to_dict("records")),
     ]
-    claims = compare(scores, ladder.pairs, score)
-    if claims:
+    claims, bounds = compare(scores, ladder.pairs, score), ladder.bounds
+    within = compare(scores, list(bounds), score, margins=list(bounds.values()))
+    if claims or within:
         lines += ["", "| claim | difference [CI, Holm] | p, Holm | verdict |", "|---|---|---|---|"]
-        lines += [_claim_line(claim) for claim in claims]
-    return "\n".join([*lines, "", _what_counts(ladder, scores, len(claims))])
+        lines += [_claim_line(claim) for claim in [*claims, *within]]
+    return "\n".join([*lines, "", _what_counts(ladder, scores, len(claims), len(within))])
 
 
 def _title(ladder: Ladder, scores: pd.DataFrame, which: str, score: str) -> str:
@@ -135,16 +136,18 @@ def _rung_line(row: dict[str, float], timed: bool) -> str:
 def _claim_line(claim: Comparison) -> str:
     change = signed(claim.difference, claim.low, claim.high)
     p = f"{claim.p:.3f}" if claim.p >= 0.001 else "< 0.001"
-    return f"| {claim.rung} − {claim.against} | {change} | {p} | {claim.verdict} |"
+    margin = f", margin {claim.margin:g}" if claim.margin else ""
+    return f"| {claim.rung} − {claim.against}{margin} | {change} | {p} | {claim.verdict} |"
 
 
-def _what_counts(ladder: Ladder, scores: pd.DataFrame, claims: int) -> str:
+def _what_counts(ladder: Ladder, scores: pd.DataFrame, claims: int, within: int) -> str:
     """What the intervals speak for, so that nobody reads more into them."""
     if scores["seed"].nunique() > 1:
         text = f"Intervals count seeds and {ladder.groups}"
     else:
         text = f"Intervals count {ladder.groups} alone: one seed does not tell how much another training would differ"
-    return text + (f"; those of the {claims} claims are corrected by Holm's procedure." if claims > 1 else ".")
+    text += f"; those of the {claims} claims are corrected by Holm's procedure" if claims > 1 else ""
+    return text + (f"; so are, by themselves, those of the {within} with a margin." if within > 1 else ".")
 
 
 def write_tables(ladder: Ladder, scores: pd.DataFrame, root: Path) -> list[Path]:

@@ -27,8 +27,9 @@ def verdicts(ladder: Ladder, scores: pd.DataFrame) -> str:
         ladder: the rungs and claims.
         scores: as ``collect`` gives them.
     """
-    score = next(iter(ladder.scores))
+    score, bounds = next(iter(ladder.scores)), ladder.bounds
     claims = compare(scores, ladder.pairs, score)
+    claims += compare(scores, list(bounds), score, margins=list(bounds.values()))
     return "\n".join(f"* {_Claim(ladder, scores, score, claim).sentence()}" for claim in claims)
 
 
@@ -46,9 +47,19 @@ class _Claim:
             return f"{rung} cannot be compared with {against}: {title} of both is known of none of the {units}."
         free = ", which needs no training" if self._is_baseline() else ""
         gain = f"{title} {signed(self.found.difference, self.found.low, self.found.high)}"
+        if self.found.margin:
+            return self._bounded(gain)
         is_gap = "role" in self.ladder.rungs[rung] and not self._is_baseline()
         so = self._gap() if is_gap else self._choice()
         return f"{rung} {_IS[self.found.verdict]} {against}{free}: {gain}{self._cost()}; {so}."
+
+    def _bounded(self, gain: str) -> str:
+        """Whether a rung is behind by no more than a margin that was named beforehand."""
+        behind = f"behind {self.found.against} by more than {self.found.margin:g}: {gain}{self._cost()}"
+        if self.found.verdict == "undecided":
+            more, why = self._more()
+            return f"{self.found.rung} may be {behind}; {more} would tell{why}."
+        return f"{self.found.rung} is {'' if self.found.verdict == 'inferior' else 'not '}{behind}."
 
     def _is_baseline(self) -> bool:
         return self.found.against == self.ladder.baseline

@@ -118,3 +118,27 @@ def test_nothing_in_common_is_undecided():
 )
 def test_the_verdict_is_whether_the_interval_excludes_0(low, high, verdict):
     assert Comparison("a", "b", (low + high) / 2, low, high, 0.5).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("shift", "verdict"), [(0.0, "not inferior"), (-0.2, "undecided"), (-0.6, "inferior"), (-0.04, "not inferior")]
+)
+def test_a_margin_is_tested_on_one_side(shift, verdict):
+    """The t-test of the differences against −0.05, as scipy has it."""
+    scores = table(low=[LOW], high=[HIGH + shift])
+    (found,) = compare(scores, [("high", "low")], margins=[0.05])
+    delta = HIGH + shift - LOW
+    assert found.verdict == verdict
+    assert found.difference == pytest.approx(delta.mean())
+    assert found.p == pytest.approx(stats.ttest_1samp(delta, -0.05).pvalue)
+    above, below = (stats.ttest_1samp(delta, -0.05, alternative=side).pvalue < 0.025 for side in ("greater", "less"))
+    assert (above, below) == (verdict == "not inferior", verdict == "inferior")
+
+
+def test_several_margins_are_corrected_like_several_claims():
+    scores = table(low=[LOW], high=[HIGH], other=[HIGH - 0.2])
+    alone = [compare(scores, [(rung, "low")], margins=[0.05])[0] for rung in ("high", "other")]
+    both = compare(scores, [("high", "low"), ("other", "low")], margins=[0.05, 0.05])
+    assert both[0].p == pytest.approx(2 * alone[0].p)
+    assert both[0].low < alone[0].low
+    assert both[1].p == pytest.approx(alone[1].p)

@@ -46,3 +46,14 @@ def test_an_override_that_the_training_lacks_is_refused(fake_bundle, tmp_path):
 def test_a_bundle_without_a_ladder_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"ladder\.yaml: expected the rungs of a bundle, found nothing there"):
         load_ladder(tmp_path)
+
+
+def test_margins_are_kept_with_their_rungs_and_are_numbers(fake_bundle, tmp_path):
+    bundle = shutil.copytree(fake_bundle, tmp_path / "bundle")
+    text = "rungs: {low: {}, high: {gain: 1}}\nmargins: {high: {low: 0.02}, low: {high: 0.1}}\n"
+    (bundle / "configs" / "ladder.yaml").write_text(text)
+    assert load_ladder(bundle).bounds == {("high", "low"): 0.02, ("low", "high"): 0.1}
+    assert load_ladder(bundle, ["high"]).bounds == {}
+    (bundle / "configs" / "ladder.yaml").write_text(text.replace("0.02", "-1").replace("0.1", "some"))
+    with pytest.raises(ValueError, match=r"'high' to 'low': expected a number > 0, found -1; .* found 'some'"):
+        load_ladder(bundle)

@@ -240,3 +240,24 @@ def assert_matches(text, pattern):
 def _ends(gain):
     half = 3.182446 * gain.std(ddof=1) / np.sqrt(len(gain))
     return f"{gain.mean() - half:+.3f}, {gain.mean() + half:+.3f}"
+
+
+@pytest.mark.parametrize(
+    ("kdas", "margin", "expected"),
+    [
+        ([LOW + UP, LOW + UP], 0.02, f"kdas is not behind logits by more than 0.02: {UP_FOUND}."),
+        ([LOW - UP, LOW - UP], 0.02, "kdas is behind logits by more than 0.02: Dice -0.162 [-0.282, -0.043]."),
+        ([LOW + MIXED, LOW + MIXED], 0.02, f"kdas may be behind logits by more than 0.02: {MIXED_FOUND}; more test patients (4 so far) would tell."),
+        ([LOW + MIXED], 0.25, f"kdas is not behind logits by more than 0.25: {MIXED_FOUND}."),
+    ],
+)  # fmt: skip
+def test_a_margin_is_told_as_such(kdas, margin, expected):
+    bounded = replace(ladder("logits", "kdas"), margins={"kdas": {"logits": margin}})
+    assert said(verdicts(bounded, table(logits=[LOW] * len(kdas), kdas=kdas))) == [expected]
+
+
+def test_a_margin_has_its_line_in_the_table():
+    bounded = replace(PAIR, margins={"kdas": {"logits": 0.02}})
+    text = render(bounded, table(logits=[LOW, LOW], kdas=[LOW + UP, LOW + UP]))
+    assert "| kdas − logits | +0.162" in text
+    assert "| kdas − logits, margin 0.02 | +0.162 [+0.043, +0.282] | 0.017 | not inferior |" in text
