@@ -7,86 +7,47 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from medkd import datasets
 from medkd.bundle import bundle_path
 from medkd.ladder import load_ladder, overridden, render, run_ladder
 from medkd.visualise import read_image, read_mask, save_overlay
 
-__all__ = ["METHODS", "run_demo"]
-
-# Enough training for the order of the rungs to show on two CPU cores; real trainings take the defaults of train.yaml.
-METHODS: dict[str, dict[str, Any]] = {
-    "confkd": {
-        "phantoms": datasets.make_cardiac_phantoms,
-        "training": {
-            "max_epochs": 12,
-            "epoch_length": 15,
-            "val_interval": 4,
-            "patch_size": [64, 64],
-            "num_workers": 0,
-            "learning_rate": 0.002,
-        },
-        "best_rung": "kl_entropy",
-    },
-    "kdas": {
-        # Few frames have a mask: a student that has a teacher learns from the others too.
-        "phantoms": partial(datasets.make_polyp_phantoms, training=40, unlabelled=240),
-        "recipe": "cpu",
-        "training": {
-            "image_size": [96, 96],
-            "epoch_length": 15,
-            "max_epochs": 60,
-            "val_interval": 10,
-            "network_def": {"_target_": "medkd.networks.PolypPVT", "backbone": "lite0_tiny", "channels": 16},
-        },
-        "set": ["teacher:max_epochs=20"],
-        "best_rung": "kdas",
-    },
-    "ikdmil": {
-        "phantoms": datasets.make_histology_phantoms,
-        "training": {
-            "teacher_epochs": 4,
-            "max_epochs": 6,
-            "val_interval": 2,
-            "epoch_length": 20,
-            "batch_size": 8,
-            "image_size": [96, 96],
-            "num_workers": 0,
-            "learning_rate": 0.001,
-        },
-        "best_rung": "role_switch",
-    },
-}
+__all__ = ["run_demo"]
 
 
 def run_demo(method: str = "confkd", *, output_dir: str | Path = "demo", overrides: Sequence[str] = ()) -> None:
     """Make phantoms, run the demo's ladder on them, apply the student to a held-out image, and say where all that is.
 
+    What is trained stands in ``configs/demo.yaml`` of the method's bundle: the ``phantoms`` (their ``kind``, and arguments of
+    ``medkd.datasets.make_KIND_phantoms``), ``recipes`` behind ``train.yaml``, ``training``, overrides of it for all rungs, ``set``, for
+    single ones, and the ``rung`` whose student is shown. The rungs are those of the ladder's selection ``demo``.
+
     Args:
-        method: the method to show, a key of ``METHODS``.
+        method: a bundle or its method.
         output_dir: folder to make or to go on in.
         overrides: ``KEY=VALUE`` or ``RUNG:KEY=VALUE`` of ``train.yaml``, in place of the demo's own settings.
 
     Raises:
         ValueError: for an unknown method or key.
     """
-    if method not in METHODS:
-        raise ValueError(f"expected a method of {sorted(METHODS)}, got {method!r}")
-    demo, root, started = METHODS[method], Path(output_dir).resolve(), time.monotonic()
+    root, started = Path(output_dir).resolve(), time.monotonic()
     bundle, data = bundle_path(method), root / "data"
-    recipes = [bundle / "configs" / "recipes" / f"{demo['recipe']}.yaml"] if "recipe" in demo else []
+    demo: dict[str, Any] = yaml.safe_load((bundle / "configs" / "demo.yaml").read_text(encoding="utf-8"))
+    recipes = [bundle / "configs" / name for name in demo.get("recipes", [])]
     pairs = [*demo.get("set", []), *_without_weights(recipes), *overrides]
     ladder, given = overridden(load_ladder(bundle, ["demo"], recipes=recipes), pairs)
     training = {**demo["training"], **given}
     if not (data / "datalist.json").is_file():
         print(f"Making phantoms in {data} …")
-        demo["phantoms"](data)
+        phantoms = dict(demo["phantoms"])
+        getattr(datasets, f"make_{phantoms.pop('kind')}_phantoms")(data, **phantoms)
     scores = run_ladder(ladder, root / "ladder", dataset_dir=data, overrides=training)
-    student = root / "ladder" / demo["best_rung"] / "seed0" / "models" / "model.pt"
+    student = root / "ladder" / demo["rung"] / "seed0" / "models" / "model.pt"
     picture = _apply(bundle, student, data, root)
     print(f"\n{render(ladder, scores)}\n")
     print(f"Student:   {student}")

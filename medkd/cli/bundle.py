@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 
+from medkd.bundle.library import bundle_names
+
 HELP = "write a working copy of a bundle: its configurations, to train with and to change"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which, and where to."""
-    parser.add_argument("name", help="a bundle or its method: confkd, kdas or ikdmil")
+    parser.add_argument("name", help=f"a bundle or its method: {', '.join(bundle_names())}")
     parser.add_argument("folder", help="the folder to make; nothing is overwritten")
     parser.set_defaults(run=_run)
 

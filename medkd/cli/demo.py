@@ -11,7 +11,7 @@ HELP = "the main job on phantoms, in minutes"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which method, and where."""
-    parser.add_argument("--method", default="confkd", help="confkd, kdas or ikdmil")
+    parser.add_argument("--method", default="confkd", help="a bundle or its method")
     parser.add_argument("--output_dir", default="demo", help="folder to make or to go on in")
     add_overrides(parser)
     parser.set_defaults(run=_run)

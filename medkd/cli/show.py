@@ -7,7 +7,7 @@ from pathlib import Path
 
 HELP = "list what can be set in a bundle, and what its student was trained with"
 
-_NO_RUN = {"ladder.yaml", "tracking.yaml"}  # which no command line is for
+_NO_RUN = {"demo.yaml", "ladder.yaml", "tracking.yaml"}  # which no command line is for
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
