@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -80,15 +81,15 @@ class CompactLoss(nn.Module):
         self.temperature, self.channelwise_temperature = temperature, channelwise_temperature
         self.ignore_index = ignore_index
 
-    def forward(self, output: Tensor, batch: Mapping[str, Tensor], teacher: Tensor | None = None) -> dict[str, Tensor]:
+    def forward(self, output: Any, batch: Mapping[str, Tensor], teacher: Any = None) -> dict[str, Tensor]:
         """Compute the total and its terms.
 
         Args:
-            output: the student's logits ``[B, K, *spatial]``.
+            output: the student's logits ``[B, K, *spatial]``; of a named tuple its ``prediction``.
             batch: ``"label"`` ``[B, 1, *spatial]`` with classes in [0, K) or ``ignore_index``; with a teacher that is
                 kept in files ``"teacher"``, its probabilities ``[B, K, *spatial]``; what is missing to a sum of one, as beyond
                 the image's border, is background.
-            teacher: logits of a teacher that runs beside the student.
+            teacher: the same of a teacher that runs beside the student.
 
         Returns:
             ``"loss"``, and the unweighted, detached terms ``"dice"``, ``"ce"``, ``"pixel"``, ``"channelwise"``,
@@ -97,6 +98,7 @@ class CompactLoss(nn.Module):
         Raises:
             ValueError: if shapes do not fit, or a distillation term has a weight and there is no teacher.
         """
+        output, teacher = (getattr(one, "prediction", one) for one in (output, teacher))
         label, log_student = batch["label"], log_softmax(output)
         if tuple(label.shape) != (len(output), 1, *output.shape[2:]):
             raise ValueError(f'batch["label"] does not fit logits of {tuple(output.shape)}: it is {tuple(label.shape)}')

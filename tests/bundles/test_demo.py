@@ -23,19 +23,27 @@ SHORT = {
         "teacher:max_epochs=12",
         "network_def={_target_: medkd.networks.PolypPVT, backbone: lite0_tiny, channels: 16, pretrained: imagenet}",
     ],
+    "compact": [
+        "max_epochs=6",
+        "epoch_length=10",
+        "val_interval=3",
+        "teacher_def#features=[8, 8, 16, 32, 64, 8]",
+    ],
     "ikdmil": ["teacher_epochs=2", "max_epochs=4", "epoch_length=6", "val_interval=2"],
 }
 ORDER = {
     "confkd": ["weak_only", "kl_entropy", "full_supervision"],
     "kdas": ["kdas"],
+    "compact": ["pixel"],
     "ikdmil": ["all_foreground", "mil_teacher", "full_supervision"],
 }
-STUDENT = {"confkd": "kl_entropy", "kdas": "kdas", "ikdmil": "role_switch"}
+STUDENT = {"compact": "pixel", "confkd": "kl_entropy", "kdas": "kdas", "ikdmil": "role_switch"}
 LEAST = {
     "confkd": 0.5,
     "kdas": 0.4,
+    "compact": 0.3,
     "ikdmil": 0.82,
-}  # that student's score; after one step those of the short ones have 0 and .77
+}  # that student's score; after one step those of the short ones have 0, .05 and .77
 pytestmark = pytest.mark.slow
 
 

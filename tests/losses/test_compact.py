@@ -6,6 +6,7 @@ from monai.losses import DiceLoss
 
 from medkd.losses import CompactLoss
 from medkd.losses.compact import soft_dice
+from medkd.outputs import DualBranchOutput
 
 TERMS = {"pixel", "channelwise", "pairwise", "variation"}
 ALL = {f"{name}_weight": 1.0 for name in TERMS}
@@ -34,6 +35,12 @@ def test_a_teacher_in_files_and_one_beside_the_student_teach_the_same() -> None:
     in_files = CompactLoss(**ALL)(student, {"label": _label(), "teacher": (255 * teacher.softmax(1)).round() / 255})
     for name, value in beside.items():
         torch.testing.assert_close(in_files[name], value, rtol=0.02, atol=1e-3)
+
+
+def test_of_a_network_with_several_outputs_the_prediction_counts() -> None:
+    two = DualBranchOutput(_maps(5), _maps()), DualBranchOutput(_maps(6), _maps(1))
+    found = CompactLoss(**ALL)(two[0], {"label": _label()}, two[1])
+    torch.testing.assert_close(found, CompactLoss(**ALL)(_maps(), {"label": _label()}, _maps(1)))
 
 
 def test_beyond_the_border_there_is_background() -> None:
