@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,16 @@ import torch
 from torch import Tensor, nn
 
 from medkd.bundle import read_bundle, read_metadata
+from medkd.bundle.validation import key_score
+from medkd.datasets.datalist import load_datalist
 from medkd.files import atomic_path
 from medkd.networks.checkpoints import load_model
 from medkd.networks.exported import ExportedNetwork
+from medkd.quantise import Quantisation, quantise
 
 __all__ = ["FORMATS", "ExportReport", "export_bundle", "network_inputs"]
+
+_CALIBRATION = 32  # tensors
 
 
 @dataclass(frozen=True)
@@ -29,12 +35,16 @@ class ExportReport:
         inputs: the number of network inputs that were compared.
         difference: the largest absolute difference of two outputs (logits).
         scale: the largest absolute output of the network.
+        quantisation: of a file in 8 bits, what that has cost.
+        metric: by which.
     """
 
     path: Path
     inputs: int
     difference: float
     scale: float
+    quantisation: Quantisation | None = None
+    metric: str = ""
 
 
 def export_bundle(
@@ -45,6 +55,9 @@ def export_bundle(
     model_path: str | Path | None = None,
     output: str | Path | None = None,
     tolerance: float = 1e-4,
+    precision: str = "fp32",
+    dataset_dir: str | Path | None = None,
+    bound: float = 0.005,
 ) -> ExportReport:
     """Export the network of ``inference.yaml`` with its weights; the bundle's metadata go into the file.
 
@@ -58,13 +71,21 @@ def export_bundle(
         model_path: the weights; ``models/model.pt`` of the bundle by default.
         output: the file to write; ``models/model.ts`` or so in the bundle by default.
         tolerance: the largest difference that is accepted, relative to the largest output or 1.
+        precision: ``"fp32"``, or of ONNX ``"int8"``: weights and activations in 8 bits, see ``medkd.quantise``.
+        dataset_dir: for ``"int8"``: the datalist whose training images calibrate it, and whose validation images decide.
+        bound: for ``"int8"``: how far the bundle's key metric may fall on the validation images.
 
     Raises:
-        ValueError: for an unknown format, or if the outputs differ by more; nothing is written then.
+        ValueError: for an unknown format or precision, if the outputs differ by more, or 8 bits cost more; nothing is
+            written then.
         FileNotFoundError: if the weights or images are missing.
     """
     if format not in FORMATS:
         raise ValueError(f"format must be one of {sorted(FORMATS)}, got {format!r}")
+    if precision != "fp32" and (precision, format) != ("int8", "onnx"):
+        raise ValueError(f"precision must be fp32, or of onnx int8, got {precision!r} of {format}")
+    if precision == "int8":
+        return _export_int8(Path(bundle).resolve(), dataset_dir, model_path, output, bound)
     suffix, write = FORMATS[format]
     bundle = Path(bundle).resolve()
     network, inputs = network_inputs(bundle, images, model_path)
@@ -79,26 +100,71 @@ def export_bundle(
     return ExportReport(path, len(inputs), difference, scale)
 
 
+def _export_int8(
+    bundle: Path, dataset_dir: str | Path | None, model_path: str | Path | None, output: str | Path | None, bound: float
+) -> ExportReport:
+    """In float32 first, with everything that is checked there; then in 8 bits."""
+    if dataset_dir is None:
+        raise ValueError("expected a dataset_dir for int8: its training images calibrate, its validation images decide")
+    items = load_datalist(dataset_dir, "training")
+    some = [item["image"] for item in items[:: max(1, len(items) // _CALIBRATION)]]
+    _, inputs = network_inputs(bundle, some, model_path, limit=_CALIBRATION, of_each=max(1, _CALIBRATION // len(some)))
+    settings = {"device": "cpu", "dataset_dir": str(Path(dataset_dir).resolve()), "progress": False}
+    metric: list[str] = []
+
+    def score(file: Path) -> float:
+        found = key_score(bundle, settings, exported=file)
+        if found is None:
+            raise ValueError(f"{dataset_dir}: expected validation images, which decide about int8, found none")
+        metric[:] = [found[0]]
+        return found[1]
+
+    path = Path(output) if output else bundle / "models" / "model.int8.onnx"
+    with tempfile.TemporaryDirectory() as folder, atomic_path(path) as partial:
+        whole = export_bundle(
+            bundle, format="onnx", images=some[0], model_path=model_path, output=f"{folder}/whole.onnx"
+        )
+        found = quantise(whole.path, partial, [x.numpy() for x in inputs], score=score, bound=bound)
+    return replace(whole, path=path, inputs=len(inputs), quantisation=found, metric=metric[0])
+
+
 @torch.no_grad()
 def network_inputs(
-    bundle: Path, images: str | Path | None = None, model_path: str | Path | None = None, *, limit: int = 8
+    bundle: Path,
+    images: str | Path | Sequence[str] | None = None,
+    model_path: str | Path | None = None,
+    *,
+    limit: int = 8,
+    of_each: int | None = None,
 ) -> tuple[nn.Module, list[Tensor]]:
-    """The trained network in eval mode, and the first tensors that the bundle's inferer gives it for some images."""
+    """The trained network in eval mode, and the first tensors that the bundle's inferer gives it for some images.
+
+    Args:
+        bundle: its folder.
+        images: a file or folder as inference takes it, or a list of files; inference's own by default.
+        model_path: the weights; ``models/model.pt`` by default.
+        limit: of tensors.
+        of_each: of tensors of one image; no limit by default.
+    """
     model = Path(model_path or bundle / "models" / "model.pt")
     parser = read_bundle(bundle, model).inference
     parser.update({"device": "cpu"})
-    if images is not None:
+    if images is not None and not isinstance(images, (str, Path)):
+        parser.update({"dataset#data": [{"image": str(path)} for path in images]})
+    elif images is not None:
         parser.update({"dataset_dir": str(Path(images).resolve())})
     network = load_model(model, parser.get_parsed_content("network_def")).eval()
     inputs: list[Tensor] = []
+    most = limit
 
     def recorded(x: Tensor, *args: Any, **kwargs: Any) -> Any:
-        if len(inputs) < limit:
+        if len(inputs) < min(limit, most):
             inputs.append(torch.as_tensor(x).as_subclass(Tensor).clone())
         return network(x, *args, **kwargs)
 
     inferer = parser.get_parsed_content("inferer")
     for item in parser.get_parsed_content("dataset"):
+        most = len(inputs) + (of_each or limit)
         inferer(torch.as_tensor(item["image"])[None], recorded)
         if len(inputs) >= limit:
             break

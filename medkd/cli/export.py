@@ -14,6 +14,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--images", default=None, help="image or folder to compare on (default: that of inference.yaml)"
     )
+    parser.add_argument("--precision", choices=["fp32", "int8"], default="fp32", help="int8: of ONNX, in 8 bits")
+    parser.add_argument(
+        "--dataset_dir", default=None, help="for int8: a datalist; training images calibrate, validation images decide"
+    )
+    parser.add_argument("--bound", type=float, default=0.005, help="for int8: how far the key metric may fall")
     parser.add_argument("--model_path", default=None, help="weights (default: BUNDLE/models/model.pt)")
     parser.add_argument("--output", default=None, help="file to write (default: BUNDLE/models/model.ts, .onnx or .pt2)")
     parser.set_defaults(run=_run)
@@ -22,10 +27,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> None:
     from medkd.export import export_bundle
 
-    names = ("format", "images", "model_path", "output")
+    names = ("format", "images", "model_path", "output", "precision", "dataset_dir", "bound")
     report = export_bundle(options.bundle, **{name: getattr(options, name) for name in names})
     size = report.path.stat().st_size / 2**20
     print(f"Exported:  {report.path} ({size:.1f} MiB)")
+    if (found := report.quantisation) is not None:
+        print(f"Score:     {report.metric} {found.score:.4f}, in float32 {found.before:.4f}")
+        print(f"Layers:    {len(found.kept)} of {found.layers} stay in float32")
+        return
     print(
         f"Compared:  {report.inputs} inputs, outputs up to {report.scale:.3g}, largest difference {report.difference:.2g}"
     )

@@ -7,11 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from monai.bundle import ConfigParser
+from medkd.bundle.validation import key_score
 
-from medkd.networks.checkpoints import load_model
-
-__all__ = ["POLICIES", "compare", "key_score"]
+__all__ = ["POLICIES", "compare"]
 
 POLICIES = ("better", "always", "never")
 
@@ -40,29 +38,3 @@ def compare(present: Path, retrained: Path, validation: Mapping[str, Any], *, po
     decision |= {"metric": metric, "score": after, "present_score": before}
     reason = f"it {'scores higher than' if better else 'does not score higher than'} the one that was served"
     return {"promoted": policy == "always" or (policy == "better" and better), "reason": reason, **decision}
-
-
-def key_score(version: Path, validation: Mapping[str, Any]) -> tuple[str, float] | None:
-    """The key metric of a bundle's student, by the bundle's own validation.
-
-    Args:
-        version: the bundle's folder.
-        validation: keys of its training's configuration to set.
-
-    Returns:
-        The metric's name and value; ``None`` where there are no validation data.
-
-    Raises:
-        ValueError: if the student does not fit the configuration.
-    """
-    parser = ConfigParser()
-    parser.read_config(str(next((version / "configs").glob("train.*"))))
-    # Its handlers would keep pictures and a best student.
-    parser.update({**validation, "bundle_root": str(version), "validate#handlers": []})
-    if not parser.get_parsed_content("validate#dataset#data"):
-        return None
-    load_model(version / "models" / "model.pt", parser.get_parsed_content("network"))
-    evaluator: Any = parser.get_parsed_content("validate#evaluator")
-    evaluator.run()
-    name = evaluator.state.key_metric_name
-    return name, float(evaluator.state.metrics[name])

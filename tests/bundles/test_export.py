@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import re
 import shutil
 import warnings
 from pathlib import Path
@@ -108,3 +109,22 @@ def test_what_is_missing_is_named(case: Case, own: Path, tmp_path: Path) -> None
         ValueError, match=r"format must be one of \['exported_program', 'onnx', 'torchscript'\], got 'x'"
     ):
         export_bundle(own, format="x", images=case.data / "images")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("case", ["compact", "kdas"], indirect=True)
+def test_int8_is_decided_by_the_bundle_s_own_metric(case: Case, own: Path, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "student.onnx"
+    command = ["export", str(own), "--format", "onnx", "--precision", "int8", "--dataset_dir", str(case.data)]
+    assert main([*command, "--bound", "1", "--output", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"Score:     val_mean_dice 0\.\d{4}, in float32 0\.\d{4}", printed)
+    assert re.search(r"Layers:    0 of \d+ stay in float32", printed)
+    network, inputs = network_inputs(own, case.data / "images")
+    with torch.no_grad():
+        found, expected = ExportedNetwork(str(out))(inputs[0]), network(inputs[0])
+    assert 0 < (found - expected).norm() / expected.norm() < 0.5
+    assert main(command[:-2]) == 1
+    assert "training images calibrate, its validation images decide" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="int8, got 'int8' of torchscript"):
+        export_bundle(own, format="torchscript", precision="int8")

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from medkd.bundle.validation import key_score
 from medkd.datasets import make_cardiac_phantoms, make_histology_phantoms, make_polyp_phantoms
-from medkd.monailabel.promotion import compare, key_score
+from medkd.monailabel.promotion import compare
 
 from .conftest import SMALL, small_copy
 

@@ -1,0 +1,47 @@
+"""How good a student is by its bundle's own measure, on the validation images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from medkd.bundle.settings import adopt
+from medkd.networks.checkpoints import load_model
+
+__all__ = ["key_score"]
+
+
+def key_score(
+    bundle: Path, validation: Mapping[str, Any], *, exported: str | Path | None = None
+) -> tuple[str, float] | None:
+    """The key metric of a bundle's student, by the bundle's own validation. It leaves nothing behind.
+
+    Args:
+        bundle: the bundle's folder.
+        validation: keys of its training's configuration to set.
+        exported: a file of the student for ``ExportedNetwork``, in the place of ``models/model.pt``.
+
+    Returns:
+        The metric's name and value; ``None`` where there are no validation data.
+
+    Raises:
+        ValueError: if the student does not fit the configuration.
+    """
+    from monai.bundle import ConfigParser
+
+    parser = ConfigParser()
+    parser.read_config(str(next((bundle / "configs").glob("train.*"))))
+    # Its handlers would keep pictures and a best student.
+    parser.update({**validation, "bundle_root": str(bundle), "validate#handlers": []})
+    if exported is not None:
+        adopt(parser, bundle / "models" / "model.pt")
+        parser.update({"network": {"_target_": "medkd.networks.ExportedNetwork", "path": str(exported)}})
+    if not parser.get_parsed_content("validate#dataset#data"):
+        return None
+    if exported is None:
+        load_model(bundle / "models" / "model.pt", parser.get_parsed_content("network"))
+    evaluator: Any = parser.get_parsed_content("validate#evaluator")
+    evaluator.run()
+    name = evaluator.state.key_metric_name
+    return name, float(evaluator.state.metrics[name])
