@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from monai.data.meta_tensor import MetaTensor
 from torch import Tensor, nn
 
 __all__ = ["EXPORTED_SUFFIXES", "ExportedNetwork"]
@@ -44,9 +45,9 @@ class ExportedNetwork(nn.Module):
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
-        """The prediction ``[B, K, *spatial]`` of images ``[B, C, *spatial]``, float32."""
-        result: Tensor = self._run(x.detach().float().as_subclass(Tensor).cpu())
-        return result.to(x.device)
+        """The prediction ``[B, K, *spatial]`` of images ``[B, C, *spatial]``, float32, with the metadata that they have."""
+        result = self._run(x.detach().float().as_subclass(Tensor).cpu()).to(x.device)
+        return result if not isinstance(x, MetaTensor) else MetaTensor(result).copy_meta_from(x)  # type: ignore[no-untyped-call]
 
 
 def _torchscript(path: Path) -> Runner:

@@ -112,7 +112,7 @@ def test_what_is_missing_is_named(case: Case, own: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("case", ["compact", "kdas"], indirect=True)
+@pytest.mark.parametrize("case", ["kdas"], indirect=True)
 def test_int8_is_decided_by_the_bundle_s_own_metric(case: Case, own: Path, tmp_path: Path, capsys) -> None:
     out = tmp_path / "student.onnx"
     command = ["export", str(own), "--format", "onnx", "--precision", "int8", "--dataset_dir", str(case.data)]

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from monai.data import MetaTensor, decollate_batch, list_data_collate
+from monai.transforms import Compose, EnsureChannelFirstd, Invertd, Resized
 from torch import nn
 
 from medkd.networks import ExportedNetwork
@@ -17,6 +19,17 @@ def test_a_batch_of_several_and_a_gradient_go_through(tmp_path: Path) -> None:
     found = ExportedNetwork(str(tmp_path / "model.ts"))(x)
     torch.testing.assert_close(found, network(x.float()))
     assert not found.requires_grad
+
+
+def test_what_is_known_of_the_images_is_known_of_the_prediction(tmp_path: Path) -> None:
+    """Else nobody could bring it back to their geometry."""
+    torch.jit.save(torch.jit.trace(nn.Conv2d(1, 2, 1), torch.zeros(1, 1, 8, 8)), tmp_path / "model.ts")
+    before = Compose([EnsureChannelFirstd("image", channel_dim="no_channel"), Resized("image", (8, 8))])
+    item = before({"image": MetaTensor(torch.rand(20, 30))})
+    batch = list_data_collate([item])
+    batch["pred"] = ExportedNetwork(str(tmp_path / "model.ts"))(batch["image"])
+    (found,) = decollate_batch(batch)
+    assert Invertd("pred", before, orig_keys="image")(found)["pred"].shape == (2, 20, 30)
 
 
 @pytest.mark.parametrize("name", ["model.ts", "model.pt2", "model.onnx"])
