@@ -32,7 +32,7 @@ _CHOICES = {
 _NETWORKS = ("medkd.networks.", "monai.networks.", "torch.nn.")
 _KEYS = {
     "class_names", "spatial_dims", "pixdim", "patch_size", "image_size", "mean", "std", "smoothing", "threshold",
-    "downsample", "mpp", "network_def", "kind", "intensity_range",
+    "downsample", "mpp", "network_def", "kind", "intensity_range", "keep_largest",
 }  # fmt: skip
 
 
