@@ -75,12 +75,17 @@ class PredictionFolder:
 
         Raises:
             FileNotFoundError: if there is no such folder.
+            DataError: if two files are of one name, NAME.nii.gz and NAME.npz for example.
         """
         path = Path(folder)
         if not path.is_dir():
             raise FileNotFoundError(f"{path}: expected a folder of predictions, as `medkd teach` writes it, found none")
         if not (path / INDEX).is_file():
-            files = (file for file in sorted(path.iterdir()) if file.name.endswith(PREDICTION_SUFFIXES))
+            files = [file for file in sorted(path.iterdir()) if file.name.endswith(PREDICTION_SUFFIXES)]
+            counts = Counter(map(_stem, files))
+            twice = [f"{name}: expected one file, found {count}" for name, count in counts.items() if count > 1]
+            if twice:
+                raise DataError(path, twice)
             return cls(path, by_name={_stem(file): file for file in files})
         rows = list(read_index(path))
         content = {row["sha256"]: path / row["prediction"] for row in rows if (path / row["prediction"]).is_file()}

@@ -25,7 +25,8 @@ def read_prediction(path: str | Path, image: Tensor, num_classes: int) -> Tensor
     * NIfTI, ``[*spatial]``: classes; or with K = 2 the probability of the foreground. ``[*spatial, K]``: probabilities;
       ``[*spatial, K − 1]``: those of the classes from 1 on.
     * ``.npz`` of nnU-Net (``--save_probabilities``): ``[K, *spatial]`` with the axes in reverse order. It has no geometry.
-    * PNG, grey: classes; or with K = 2 the probability of the foreground as 0 to 255, if any value is above 1.
+    * PNG, grey: ``NAME_map.png`` is the probability of the foreground as 0 to 255, whatever its values; others hold classes, or
+      with K = 2 such a probability if any value is above 1.
 
     Args:
         path: the file.
@@ -37,7 +38,7 @@ def read_prediction(path: str | Path, image: Tensor, num_classes: int) -> Tensor
             probabilities; with the file, what was expected and what was found.
     """
     path = Path(path)
-    values, affine = _load(path)
+    values, affine = _load(path, num_classes)
     if image.ndim == 3 and values.ndim == 4 and values.shape[-1] == 1:  # of a picture, in a file for volumes
         values, affine = values[..., 0], None
     if values.shape[1:] != image.shape[1:]:
@@ -50,7 +51,7 @@ def read_prediction(path: str | Path, image: Tensor, num_classes: int) -> Tensor
     return _probabilities(values, num_classes, path)
 
 
-def _load(path: Path) -> tuple[Tensor, np.ndarray | None]:
+def _load(path: Path, num_classes: int) -> tuple[Tensor, np.ndarray | None]:
     """Values ``[channels, *spatial]``, and the affine where the file has one."""
     if path.suffix == ".npz":
         with np.load(path) as content:
@@ -64,7 +65,9 @@ def _load(path: Path) -> tuple[Tensor, np.ndarray | None]:
             image_only=True, ensure_channel_first=True, reader=PILReader(converter=lambda p: p.convert("L"))
         )
         values: Tensor = torch.as_tensor(loaded(path)).float()
-        return (values / 255 if values.max() > 1 else values), None
+        # A map of a picture without the structure may hold no value above 1 either: its name has to say what it is.
+        is_map = path.stem.endswith("_map") or (num_classes == 2 and float(values.max()) > 1)
+        return (values / 255 if is_map else values), None
     volume = LoadImage(image_only=True, ensure_channel_first=True, reader="NibabelReader")(path)
     return torch.as_tensor(volume).float(), np.asarray(volume.affine)
 

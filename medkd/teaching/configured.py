@@ -9,8 +9,8 @@ import torch
 from monai.transforms import Activationsd, Compose, Invertd
 from torch import Tensor, nn
 
-from medkd.bundle import read_bundle
 from medkd.bundle.code import code_in, is_shipped
+from medkd.bundle.settings import adopt, settings_of
 from medkd.files import sha256
 from medkd.networks import ExportedNetwork
 from medkd.networks.checkpoints import load_model
@@ -60,7 +60,7 @@ class ConfiguredTeacher:
         self.before = Compose(_transforms(parser, "preprocessing"))
         self.activations = [t for t in _transforms(parser, "postprocessing") if isinstance(t, Activationsd)]
         self.back = Invertd("pred", self.before, orig_keys="image", nearest_interp=False, to_tensor=True)
-        self.identity = {"teacher": str(file), "configuration_sha256": sha256(file)}
+        self.identity = {"teacher": str(file), "configuration_sha256": sha256(file), "activation": activation or ""}
         files = [weights] if weights else [m.path for m in self.network.modules() if isinstance(m, ExportedNetwork)]
         self.identity["weights_sha256"] = " ".join(map(sha256, files))
 
@@ -118,7 +118,7 @@ def load_teacher(
 
     Raises:
         FileNotFoundError: if there is no configuration, or no weights.
-        PermissionError: if there is code in the configuration, it is none that medkd ships, and ``trust`` is false.
+        PermissionError: if the configuration is none that medkd ships, and ``trust`` is false, with the code in it.
         ValueError: if a part is missing, or the weights do not fit.
     """
     from monai.bundle import ConfigParser
@@ -127,14 +127,15 @@ def load_teacher(
     file = _config_file(path)
     parser = ConfigParser()
     parser.read_config(str(file))
-    code = [] if trust or is_shipped(file) else list(code_in(parser.get()))
-    if code:
-        shown = "\n".join(f"  {place}: {text}" for place, text in code)
+    if not (trust or is_shipped(file)):
+        shown = "\n".join(f"  {place}: {text}" for place, text in code_in(parser.get()))
         raise PermissionError(f"{file}: this would run\n{shown}\nRead it, and add --trust if you trust who wrote it.")
-    if path.is_dir() and (path / "configs" / "metadata.json").is_file():
-        parser = read_bundle(path).inference  # with what its student was trained with, if that is one of medkd
     parser.update({"bundle_root": str(path if path.is_dir() else path.parent), "device": device})
     weights = path / "models" / "model.pt" if path.is_dir() else None
+    if (
+        weights and weights.is_file() and settings_of(weights)
+    ):  # a student of medkd, which knows what it was trained with
+        adopt(parser, weights)
     return ConfiguredTeacher(parser, file, weights=weights, activation=activation)
 
 

@@ -71,12 +71,15 @@ def teach(
 
     Raises:
         FileExistsError: if the folder holds predictions of other teachers.
+        ValueError: for a section that there is not.
         DataError: with every image that a teacher refused; the others are written.
     """
-    folder = Path(output)
+    folder, listed = Path(output), load_datalist(datalist)
+    strange = sorted(set(sections) - set(SECTIONS))
+    if strange:
+        raise ValueError(f"sections: expected some of {', '.join(SECTIONS)}, got {', '.join(strange)}")
     folder.mkdir(parents=True, exist_ok=True)
     _begin(folder, [teacher.identity for teacher in teachers])
-    listed = load_datalist(datalist)
     images = list(dict.fromkeys(item["image"] for section in sections for item in listed[section]))
     done = {row["sha256"] for row in read_index(folder) if (folder / row["prediction"]).is_file()}
     problems: list[str] = []
@@ -107,7 +110,8 @@ def _write_missing(
         mean = torch.stack([torch.as_tensor(one) for one in predictions]).mean(0)
         affine = predictions[0].affine if isinstance(predictions[0], MetaTensor) else torch.eye(4)
         rounded = (255 * mean).round()
-        name = f"{image_stem(image)}-{digest[:8]}{'.png' if is_frame(image) and len(mean) == 1 else '.nii.gz'}"
+        suffix = "_map.png" if is_frame(image) and len(mean) == 1 else ".nii.gz"
+        name = f"{image_stem(image)}-{digest[:8]}{suffix}"
         _write(folder / name, rounded.to(torch.uint8).numpy(), np.asarray(affine))
         _append(folder, {"prediction": name, "image": image, "sha256": digest})
         done.add(digest)
@@ -137,13 +141,12 @@ def _append(folder: Path, row: dict[str, str]) -> None:
 def _begin(folder: Path, identities: list[dict[str, str]]) -> None:
     """Say who teaches, and begin the index, or drop the row that a killed run has cut short."""
     rows, path = list(read_index(folder)), folder / _TEACHERS
-    hashes = [{key: value for key, value in one.items() if key.endswith("sha256")} for one in identities]
     if path.is_file():
         before = json.loads(path.read_text(encoding="utf-8"))["teachers"]
-        if [{key: one[key] for key in one if key.endswith("sha256")} for one in before] != hashes:
+        if [{**one, "teacher": ""} for one in before] != [{**one, "teacher": ""} for one in identities]:
             raise FileExistsError(
                 f"{folder}: expected predictions of these teachers, found those of "
-                f"{[one['teacher'] for one in before]} with other weights or another configuration; name another folder"
+                f"{[one['teacher'] for one in before]} with other weights, another configuration or activation; name another folder"
             )
     with atomic_path(path) as partial:
         partial.write_text(

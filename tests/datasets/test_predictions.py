@@ -32,6 +32,13 @@ def test_what_lacks_and_what_two_images_share_is_told_at_once(tmp_path: Path) ->
     assert caught.value.problems[1].endswith("b.png: expected a prediction of it, found none")
 
 
+def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
+    (image,) = _files(tmp_path / "images", "a.nii.gz")
+    _files(tmp_path / "out", "a.nii.gz", "a.npz")
+    with pytest.raises(DataError, match="a: expected one file, found 2"):
+        with_predictions([{"image": image}], tmp_path / "out")
+
+
 def test_no_folder_is_no_teacher_and_one_that_is_not_there_an_error(tmp_path: Path) -> None:
     assert with_predictions([{"image": "a.png"}], None) == [{"image": "a.png"}]
     with pytest.raises(FileNotFoundError, match="medkd teach"):

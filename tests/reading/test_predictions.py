@@ -54,6 +54,21 @@ def test_a_frame_s_grey_values_are_probabilities_and_its_classes_are_classes(tmp
     np.testing.assert_array_equal(read_prediction(tmp_path / "classes.png", FRAME, 2)[1].numpy(), grey.T > 100)
 
 
+def test_a_map_without_the_structure_is_still_a_map(tmp_path: Path) -> None:
+    """Its largest value is 1 of 255; of a picture of classes that would be the structure for certain."""
+    faint = np.zeros((5, 4), np.uint8)
+    faint[2, 1] = 1
+    for name, expected in (("frame_map.png", 1 / 255), ("frame.png", 1.0)):
+        Image.fromarray(faint).save(tmp_path / name)
+        assert read_prediction(tmp_path / name, FRAME, 2)[1].max() == pytest.approx(expected)
+
+
+def test_a_picture_of_several_classes(tmp_path: Path) -> None:
+    classes = np.random.default_rng(0).integers(0, 3, (5, 4)).astype(np.uint8)
+    Image.fromarray(classes).save(tmp_path / "frame.png")
+    np.testing.assert_array_equal(read_prediction(tmp_path / "frame.png", FRAME, 3).argmax(0).numpy(), classes.T)
+
+
 def test_more_classes_of_a_picture_come_in_a_file_for_volumes(tmp_path: Path) -> None:
     probability = torch.randn(3, 4, 5).softmax(0).numpy()
     path = _nifti(tmp_path / "frame.nii.gz", np.moveaxis(probability, 0, -1)[:, :, None, 1:], np.eye(4))

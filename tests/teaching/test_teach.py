@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import ClassVar
 
 import nibabel
 import numpy as np
@@ -11,8 +12,9 @@ import torch
 from monai.bundle import ConfigParser
 from monai.transforms import Compose, LoadImage
 
+from medkd.bundle import copy_bundle
 from medkd.cli import main
-from medkd.datasets import DataError, load_datalist, with_predictions
+from medkd.datasets import DataError, load_datalist, make_polyp_phantoms, with_predictions
 from medkd.reading.predictions import read_prediction
 from medkd.teaching import load_teacher, teach
 
@@ -110,6 +112,53 @@ def test_what_a_stranger_wrote_is_shown_and_not_run(zoo: Path, data: Path, tmp_p
     assert "--trust" in printed
     assert not trace.exists()
     assert not (tmp_path / "out").exists()
+
+
+def test_nothing_of_a_bundle_is_read_beside_the_configuration_that_was_looked_at(tmp_path: Path) -> None:
+    """medkd's own inference.yaml needs no trust; what a stranger put beside it gets none."""
+    bundle, trace = copy_bundle("confkd", tmp_path / "heart"), tmp_path / "trace"
+    parser = ConfigParser()
+    parser.read_config(str(bundle / "configs" / "inference.yaml"))
+    content = {
+        "model": parser.get_parsed_content("network_def").state_dict(),
+        "settings": {"class_names": ["a", "b", "c"]},
+    }
+    (bundle / "models").mkdir()
+    torch.save(content, bundle / "models" / "model.pt")
+    (bundle / "configs" / "train.yaml").write_text(f"class_names: \"$open('{trace}', 'w').write('was here')\"\n")
+    load_teacher(bundle)
+    assert not trace.exists()
+
+
+def test_another_activation_does_not_mix_with_what_is_there(zoo: Path, data: Path, taught: Path) -> None:
+    with pytest.raises(FileExistsError, match="configuration or activation"):
+        teach([load_teacher(zoo, trust=True, activation="softmax")], data, taught)
+
+
+def test_a_wrong_datalist_or_section_leaves_nothing(zoo: Path, data: Path, tmp_path: Path) -> None:
+    teacher = load_teacher(zoo, trust=True)
+    with pytest.raises(FileNotFoundError, match="no datalist there"):
+        teach([teacher], tmp_path / "none", tmp_path / "out")
+    with pytest.raises(ValueError, match="expected some of training, validation, test, got trainnig"):
+        teach([teacher], data, tmp_path / "out", sections=["trainnig"])
+    assert not (tmp_path / "out").exists()
+
+
+class _Sure:
+    """A teacher that finds next to nothing."""
+
+    identity: ClassVar[dict[str, str]] = {"teacher": "sure"}
+
+    def predict(self, image: str | Path) -> torch.Tensor:
+        return torch.full((1, *LoadImage(image_only=True)(image).shape[:2]), 0.004)
+
+
+def test_a_frame_in_which_a_teacher_finds_nothing_teaches_nothing(tmp_path: Path) -> None:
+    make_polyp_phantoms(tmp_path / "data", training=2, validation=1, test=1, size=64)
+    teach([_Sure()], tmp_path / "data", tmp_path / "maps")
+    for item in with_predictions(load_datalist(tmp_path / "data", "training"), tmp_path / "maps"):
+        frame = LoadImage(image_only=True, ensure_channel_first=True)(item["image"])
+        assert float(read_prediction(item["teacher"], frame, 2)[1].max()) == pytest.approx(1 / 255)
 
 
 def test_an_image_that_changed_is_not_taught_by_what_was_seen_before(data: Path, taught: Path, tmp_path: Path) -> None:
