@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medkd.bundle.library import bundle_names, bundle_path
 
-__all__ = ["code_in", "is_shipped"]
+if TYPE_CHECKING:
+    from monai.bundle.config_item import ComponentLocator
 
-_KNOWN = ("medkd", "monai", "torch", "ignite")
+__all__ = ["code_in", "is_shipped"]
 
 
 def code_in(config: Any, place: str = "") -> Iterator[tuple[str, str]]:
     """Every place of a configuration, as read and not executed, that holds code, with the code.
 
-    Expressions (``$…``), references to other files (``%…``) and imports are code; so is a ``_target_`` with a path that
-    does not begin with medkd, monai, torch or ignite.
+    Expressions (``$…``), references to other files (``%…``) and imports are code. So is every ``_target_`` but the names that
+    MONAI knows as its own (``UNet``): a path through any package leads anywhere (``torch.os.system``).
     """
     items: Iterator[tuple[Any, Any]] = iter(())
     if isinstance(config, Mapping):
@@ -31,8 +33,14 @@ def code_in(config: Any, place: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _is_foreign(place: str, text: str) -> bool:
-    package, dot, _ = text.partition(".")
-    return place.endswith("_target_") and bool(dot) and package not in _KNOWN
+    return place.endswith("_target_") and not _components().get_component_module_name(text)
+
+
+@functools.cache
+def _components() -> ComponentLocator:
+    from monai.bundle.config_item import ComponentLocator
+
+    return ComponentLocator()
 
 
 def is_shipped(path: str | Path) -> bool:
