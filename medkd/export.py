@@ -66,13 +66,14 @@ def export_bundle(
     Args:
         bundle: the bundle's folder.
         format: one of ``FORMATS``: ``"torchscript"`` (.ts), ``"onnx"`` (.onnx) or ``"exported_program"`` (.pt2).
-        images: what to compare the outputs on; anything that the bundle's inference takes as ``dataset_dir``, which
-            is the default.
+        images: what to compare the outputs on, or to calibrate 8 bits on; anything that the bundle's inference takes as
+            ``dataset_dir``, which is the default.
         model_path: the weights; ``models/model.pt`` of the bundle by default.
         output: the file to write; ``models/model.ts`` or so in the bundle by default.
         tolerance: the largest difference that is accepted, relative to the largest output or 1.
         precision: ``"fp32"``, or of ONNX ``"int8"``: weights and activations in 8 bits, see ``medkd.quantise``.
-        dataset_dir: for ``"int8"``: the datalist whose training images calibrate it, and whose validation images decide.
+        dataset_dir: for ``"int8"``: the datalist whose validation images decide, and whose training images calibrate it unless
+            ``images`` do.
         bound: for ``"int8"``: how far the bundle's key metric may fall on the validation images.
 
     Raises:
@@ -84,10 +85,14 @@ def export_bundle(
         raise ValueError(f"format must be one of {sorted(FORMATS)}, got {format!r}")
     if precision != "fp32" and (precision, format) != ("int8", "onnx"):
         raise ValueError(f"precision must be fp32, or of onnx int8, got {precision!r} of {format}")
-    if precision == "int8":
-        return _export_int8(Path(bundle).resolve(), dataset_dir, model_path, output, bound)
-    suffix, write = FORMATS[format]
     bundle = Path(bundle).resolve()
+    if precision == "int8":
+        return _export_int8(
+            bundle, images, dataset_dir, Path(model_path or bundle / "models" / "model.pt"), output, bound
+        )
+    if dataset_dir is not None:
+        raise ValueError("expected a dataset_dir for int8 alone; images are what outputs are compared on")
+    suffix, write = FORMATS[format]
     network, inputs = network_inputs(bundle, images, model_path)
     path = Path(output) if output else bundle / "models" / f"model{suffix}"
     metadata = read_metadata(bundle, model_path)
@@ -101,19 +106,22 @@ def export_bundle(
 
 
 def _export_int8(
-    bundle: Path, dataset_dir: str | Path | None, model_path: str | Path | None, output: str | Path | None, bound: float
+    bundle: Path,
+    images: str | Path | None,
+    dataset_dir: str | Path | None,
+    model: Path,
+    output: str | Path | None,
+    bound: float,
 ) -> ExportReport:
     """In float32 first, with everything that is checked there; then in 8 bits."""
     if dataset_dir is None:
         raise ValueError("expected a dataset_dir for int8: its training images calibrate, its validation images decide")
-    items = load_datalist(dataset_dir, "training")
-    some = [item["image"] for item in items[:: max(1, len(items) // _CALIBRATION)]]
-    _, inputs = network_inputs(bundle, some, model_path, limit=_CALIBRATION, of_each=max(1, _CALIBRATION // len(some)))
     settings = {"device": "cpu", "dataset_dir": str(Path(dataset_dir).resolve()), "progress": False}
+    inputs = _calibration(bundle, images, dataset_dir, model)
     metric: list[str] = []
 
     def score(file: Path) -> float:
-        found = key_score(bundle, settings, exported=file)
+        found = key_score(bundle, settings, model=model, exported=file)
         if found is None:
             raise ValueError(f"{dataset_dir}: expected validation images, which decide about int8, found none")
         metric[:] = [found[0]]
@@ -121,11 +129,19 @@ def _export_int8(
 
     path = Path(output) if output else bundle / "models" / "model.int8.onnx"
     with tempfile.TemporaryDirectory() as folder, atomic_path(path) as partial:
-        whole = export_bundle(
-            bundle, format="onnx", images=some[0], model_path=model_path, output=f"{folder}/whole.onnx"
-        )
+        first = images or load_datalist(dataset_dir, "training")[0]["image"]
+        whole = export_bundle(bundle, format="onnx", images=first, model_path=model, output=f"{folder}/whole.onnx")
         found = quantise(whole.path, partial, [x.numpy() for x in inputs], score=score, bound=bound)
     return replace(whole, path=path, inputs=len(inputs), quantisation=found, metric=metric[0])
+
+
+def _calibration(bundle: Path, images: str | Path | None, dataset_dir: str | Path, model: Path) -> list[Tensor]:
+    """Inputs of the network, of the images that are named, or of some of all training images."""
+    if images is not None:
+        return network_inputs(bundle, images, model, limit=_CALIBRATION)[1]
+    items = load_datalist(dataset_dir, "training")
+    some = [item["image"] for item in items[:: max(1, len(items) // _CALIBRATION)]]
+    return network_inputs(bundle, some, model, limit=_CALIBRATION, of_each=max(1, _CALIBRATION // len(some)))[1]
 
 
 @torch.no_grad()

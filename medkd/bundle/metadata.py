@@ -10,13 +10,13 @@ __all__ = ["with_settings"]
 
 
 def with_settings(metadata: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Metadata with the classes and the dimensions that a student was trained with.
+    """Metadata with the classes, the dimensions and the kind of images that a student was trained with.
 
     Codes follow the names that they were written for: a class of another name has none.
 
     Args:
         metadata: of ``metadata.json``.
-        settings: of the student; without ``class_names`` and ``spatial_dims`` nothing is changed.
+        settings: of the student; without ``class_names``, ``spatial_dims`` and ``kind`` nothing is changed.
     """
     content: dict[str, Any] = copy.deepcopy(dict(metadata))
     data = content["network_data_format"]
@@ -25,6 +25,9 @@ def with_settings(metadata: Mapping[str, Any], settings: Mapping[str, Any]) -> d
     if "spatial_dims" in settings:
         for end in (*data["inputs"].values(), *data["outputs"].values()):
             end["spatial_shape"] = [end["spatial_shape"][0]] * int(settings["spatial_dims"])
+    if settings.get("kind") == "frame":
+        for image in data["inputs"].values():
+            image |= {"num_channels": 3, "modality": "RGB", "channel_def": {"0": "R", "1": "G", "2": "B"}}
     return content
 
 

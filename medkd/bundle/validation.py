@@ -13,14 +13,15 @@ __all__ = ["key_score"]
 
 
 def key_score(
-    bundle: Path, validation: Mapping[str, Any], *, exported: str | Path | None = None
+    bundle: Path, validation: Mapping[str, Any], *, model: Path | None = None, exported: str | Path | None = None
 ) -> tuple[str, float] | None:
     """The key metric of a bundle's student, by the bundle's own validation. It leaves nothing behind.
 
     Args:
         bundle: the bundle's folder.
         validation: keys of its training's configuration to set.
-        exported: a file of the student for ``ExportedNetwork``, in the place of ``models/model.pt``.
+        model: the student; ``models/model.pt`` by default.
+        exported: a file made of it, for ``ExportedNetwork``, which is scored in its place.
 
     Returns:
         The metric's name and value; ``None`` where there are no validation data.
@@ -30,17 +31,18 @@ def key_score(
     """
     from monai.bundle import ConfigParser
 
+    model = model or bundle / "models" / "model.pt"
     parser = ConfigParser()
     parser.read_config(str(next((bundle / "configs").glob("train.*"))))
     # Its handlers would keep pictures and a best student.
     parser.update({**validation, "bundle_root": str(bundle), "validate#handlers": []})
     if exported is not None:
-        adopt(parser, bundle / "models" / "model.pt")
+        adopt(parser, model)
         parser.update({"network": {"_target_": "medkd.networks.ExportedNetwork", "path": str(exported)}})
     if not parser.get_parsed_content("validate#dataset#data"):
         return None
     if exported is None:
-        load_model(bundle / "models" / "model.pt", parser.get_parsed_content("network"))
+        load_model(model, parser.get_parsed_content("network"))
     evaluator: Any = parser.get_parsed_content("validate#evaluator")
     evaluator.run()
     name = evaluator.state.key_metric_name

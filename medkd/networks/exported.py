@@ -15,10 +15,10 @@ Runner = Callable[[Tensor], Tensor]
 
 
 class ExportedNetwork(nn.Module):
-    """TorchScript (``.ts``), an exported program (``.pt2``) or ONNX (``.onnx``, on the CPU) as an ``nn.Module`` in eval mode.
+    """TorchScript (``.ts``), an exported program (``.pt2``) or ONNX (``.onnx``) as an ``nn.Module`` in eval mode.
 
-    The input is of the size that the file was made for; so is the batch, if it is not free in the file. The output is on
-    the input's device.
+    The input is of the size that the file was made for; so is the batch, if it is not free in the file. TorchScript runs on
+    the device that the module is moved to, the others on the CPU; the output is on the input's device.
 
     Args:
         path: the file.
@@ -46,7 +46,8 @@ class ExportedNetwork(nn.Module):
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
         """The prediction ``[B, K, *spatial]`` of images ``[B, C, *spatial]``, float32, with the metadata that they have."""
-        result = self._run(x.detach().float().as_subclass(Tensor).cpu()).to(x.device)
+        image = x.detach().float().as_subclass(Tensor)
+        result = self._run(image if isinstance(self._run, nn.Module) else image.cpu()).to(x.device)
         return result if not isinstance(x, MetaTensor) else MetaTensor(result).copy_meta_from(x)  # type: ignore[no-untyped-call]
 
 
@@ -57,8 +58,8 @@ def _torchscript(path: Path) -> Runner:
 
 def _exported_program(path: Path) -> Runner:
     with path.open("rb") as file:
-        loaded: Runner = torch.export.load(file).module()
-    return loaded
+        loaded = torch.export.load(file).module()
+    return lambda x: loaded(x)  # no module of this one: it refuses eval(), and its weights have a device of their own
 
 
 def _onnx(path: Path) -> Runner:

@@ -48,7 +48,11 @@ def trial_problems(
 
 def _displayable_problems(inference: ConfigParser) -> Iterator[str]:
     """Without these the server writes a picture's mask in the image's own format (lossy) and in 32 bits (refused)."""
-    settings = inference.get("displayable_configs") or {}
+    found = inference.get("displayable_configs") or {}
+    if not isinstance(found, dict):
+        yield f"displayable_configs: expected a mapping, into which the server writes, found {found!r}"
+        return
+    settings = inference.get_parsed_content("displayable_configs") if found else found
     for key, value in {"result_extension": ".png", "result_dtype": "uint8"}.items():
         if settings.get(key) != value:
             yield f"displayable_configs#{key}: expected {value}, found {settings.get(key)}; the server writes masks by it"

@@ -115,7 +115,9 @@ def test_what_is_missing_is_named(case: Case, own: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize("case", ["kdas"], indirect=True)
 def test_int8_is_decided_by_the_bundle_s_own_metric(case: Case, own: Path, tmp_path: Path, capsys) -> None:
     out = tmp_path / "student.onnx"
-    command = ["export", str(own), "--format", "onnx", "--precision", "int8", "--dataset_dir", str(case.data)]
+    elsewhere = shutil.copytree(own / "configs", tmp_path / "bundle" / "configs").parent  # a student in another place
+    command = ["export", str(elsewhere), "--model_path", str(own / "models" / "model.pt"), "--format", "onnx"]
+    command += ["--precision", "int8", "--dataset_dir", str(case.data)]
     assert main([*command, "--bound", "1", "--output", str(out)]) == 0
     printed = capsys.readouterr().out
     assert re.search(r"Score:     val_mean_dice 0\.\d{4}, in float32 0\.\d{4}", printed)
@@ -126,5 +128,7 @@ def test_int8_is_decided_by_the_bundle_s_own_metric(case: Case, own: Path, tmp_p
     assert 0 < (found - expected).norm() / expected.norm() < 0.5
     assert main(command[:-2]) == 1
     assert "training images calibrate, its validation images decide" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="dataset_dir for int8 alone"):
+        export_bundle(own, format="onnx", dataset_dir=case.data)
     with pytest.raises(ValueError, match="int8, got 'int8' of torchscript"):
         export_bundle(own, format="torchscript", precision="int8")

@@ -18,6 +18,7 @@ def test_a_batch_of_several_and_a_gradient_go_through(tmp_path: Path) -> None:
     x = torch.randn(3, 1, 8, 8, dtype=torch.float64, requires_grad=True)
     found = ExportedNetwork(str(tmp_path / "model.ts"))(x)
     torch.testing.assert_close(found, network(x.float()))
+    assert list(ExportedNetwork(str(tmp_path / "model.ts")).parameters())  # which go to a GPU with it
     assert not found.requires_grad
 
 

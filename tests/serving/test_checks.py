@@ -6,7 +6,9 @@ import shutil
 
 import pytest
 import torch
+from monai.bundle import ConfigParser
 
+from medkd.bundle import read_bundle
 from medkd.serving import deployment_problems
 
 from .conftest import SMALL, edit, small_copy
@@ -124,3 +126,30 @@ def test_all_problems_are_told_at_once(volume_bundle):
 def test_names_that_the_server_misreads(volume_bundle, name, expected):
     found = deployment_problems(volume_bundle, name)
     assert any(expected in problem for problem in found)
+
+
+def test_a_compact_student_of_pictures_is_served_as_one(tmp_path):
+    bundle = small_copy("compact_segmentation", tmp_path)
+    network = {"_target_": "monai.networks.nets.BasicUNet", "spatial_dims": 2, "in_channels": 3, "out_channels": 2}
+    settings = {
+        "kind": "frame",
+        "class_names": ["polyp"],
+        "image_size": [64, 96],
+        "patch_size": [64, 96],
+        "spatial_dims": 2,
+    }
+    settings |= {"intensity_range": [0, 255], "network_def": network}
+    weights = ConfigParser({"network": network}).get_parsed_content("network").state_dict()
+    torch.save({"model": weights, "settings": settings}, bundle / "models" / "model.pt")
+    found = read_bundle(bundle)
+    assert (found.pictures, found.labels) == (True, {"polyp": 1})
+    assert deployment_problems(bundle) == []
+
+
+def test_settings_that_the_server_cannot_write_into_are_found(tmp_path):
+    bundle = small_copy("kdas_polyp_segmentation", tmp_path)
+    edit(
+        bundle / "configs" / "inference.yaml",
+        displayable_configs="$dict(result_extension='.png', result_dtype='uint8')",
+    )
+    assert any("displayable_configs: expected a mapping" in problem for problem in deployment_problems(bundle))
