@@ -12,11 +12,11 @@ _NO_RUN = {"demo.yaml", "ladder.yaml", "tracking.yaml"}  # which no command line
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which bundle."""
-    parser.add_argument("bundle", help="the bundle's folder")
+    parser.add_argument("bundle", help="the bundle's folder; with --code also one configuration file")
     parser.add_argument(
         "--code",
         action="store_true",
-        help="list what its configurations would run: expressions, imports, foreign targets",
+        help="list what its configurations would run: expressions, imports, and all they call but components of MONAI",
     )
     parser.set_defaults(run=_run)
 
@@ -43,7 +43,8 @@ def _show_code(bundle: Path) -> None:
 
     from medkd.bundle.code import code_in
 
-    files = [path for path in sorted((bundle / "configs").glob("*")) if path.suffix in {".yaml", ".yml", ".json"}]
+    files = [bundle] if bundle.is_file() else sorted((bundle / "configs").glob("*"))
+    files = [path for path in files if path.suffix in {".yaml", ".yml", ".json"}]
     if not files:
         raise FileNotFoundError(f"{bundle / 'configs'}: expected the configurations of a bundle, found none")
     for path in files:

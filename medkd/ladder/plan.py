@@ -114,7 +114,10 @@ def load_ladder(
     problems = [f"unknown rung {name!r}; there are {', '.join(every)}" for name in chosen if name not in every]
     for name, overrides in every.items():
         problems += [f"rung {name!r}: {problem}" for problem in unknown_keys(overrides, known)]
-    margins = content.get("margins", {})
+    claims, margins = content.get("claims", {}), content.get("margins", {})
+    named = {name for kind in (claims, margins) for rung, others in kind.items() for name in (rung, *others)}
+    strange = sorted(named - {*every, content.get("baseline")})
+    problems += [f"claim of an unknown rung {name!r}; there are {', '.join(every)}" for name in strange]
     problems += [
         f"margin of {rung!r} to {other!r}: expected a number > 0, found {delta!r}"
         for rung, others in margins.items()
@@ -127,9 +130,7 @@ def load_ladder(
     settings = {key: content[key] for key in names if key in content}
     ladder = Ladder(bundle, {name: every[name] for name in chosen}, {}, recipes=files, **settings)
     claims = {
-        rung: [other for other in others if other in ladder.lines]
-        for rung, others in content.get("claims", {}).items()
-        if rung in chosen
+        rung: [other for other in others if other in ladder.lines] for rung, others in claims.items() if rung in chosen
     }
     margins = {
         rung: {other: float(delta) for other, delta in others.items() if other in ladder.lines}

@@ -47,3 +47,5 @@ def test_show_lists_it_file_by_file(capsys) -> None:
     assert "train.yaml" in shown
     assert "  imports#0: $import medkd" in shown
     assert "  device: $torch.device(" in shown
+    assert main(["show", str(bundle / "configs" / "inference.yaml"), "--code"]) == 0
+    assert "  imports#0: $import medkd" in capsys.readouterr().out

@@ -57,3 +57,11 @@ def test_margins_are_kept_with_their_rungs_and_are_numbers(fake_bundle, tmp_path
     (bundle / "configs" / "ladder.yaml").write_text(text.replace("0.02", "-1").replace("0.1", "some"))
     with pytest.raises(ValueError, match=r"'high' to 'low': expected a number > 0, found -1; .* found 'some'"):
         load_ladder(bundle)
+
+
+def test_a_claim_of_a_rung_that_there_is_not_is_refused(fake_bundle, tmp_path):
+    bundle = shutil.copytree(fake_bundle, tmp_path / "bundle")
+    text = "rungs: {low: {}, high: {gain: 1}}\nclaims: {high: [lwo]}\nmargins: {hihg: {low: 0.02}}\n"
+    (bundle / "configs" / "ladder.yaml").write_text(text)
+    with pytest.raises(ValueError, match="unknown rung 'hihg'; there are low, high; claim of an unknown rung 'lwo'"):
+        load_ladder(bundle)
