@@ -40,4 +40,5 @@ def _run(options: argparse.Namespace) -> None:
     teachers = [load_teacher(path, **settings) for path in options.teacher]
     report = teach(teachers, options.datalist, options.output, sections=options.sections, progress=True)
     print(f"Written:  {report.written} predictions; {report.kept} were there")
-    print(f"Folder:   {options.output} ({report.bytes / 2**20:.1f} MiB, probabilities to {report.error:.2g})")
+    kept = f", probabilities to {report.error:.2g}" if report.written else ""
+    print(f"Folder:   {options.output} ({report.bytes / 2**20:.2f} MiB{kept})")
