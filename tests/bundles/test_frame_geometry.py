@@ -51,5 +51,5 @@ def test_validation_shows_the_network_what_training_shows(case: Case, tmp_path) 
     )
     intensity = _parsed(case, "train#augmentation#transforms#1", [96, 128])
     shown = intensity({"image": torch.as_tensor(trained["image"])[None]})["image"][0]
-    torch.testing.assert_close(shown, validated["image"].as_tensor(), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(shown, validated["image"].as_tensor())
     assert validated["label"].shape[1:] == (530, 400)  # MONAI's order: scores are computed on the mask as it is
