@@ -22,6 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from medkd.export import FORMATS
 from medkd.networks import PolypPVT
+from medkd.networks.exported import RUNTIMES as SUFFIXES
 
 RUNTIMES = {"PyTorch": ".pt", "TorchScript": ".ts", "ONNX Runtime": ".onnx"}
 Runner = Callable[[Tensor], Tensor]
@@ -35,8 +36,7 @@ def write(folder: Path, backbone: str, size: int) -> None:
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         for name in ("torchscript", "onnx"):
-            suffix, export = FORMATS[name]
-            export(network, example, folder / f"{backbone}{suffix}", {})
+            FORMATS[name](network, example, folder / f"{backbone}{SUFFIXES[name]}", {})
 
 
 def load(folder: Path, backbone: str, runtime: str, threads: int) -> Runner:

@@ -20,7 +20,7 @@ from medkd.visualise import read_image, read_mask, save_overlay
 __all__ = ["run_demo"]
 
 
-def run_demo(method: str = "confkd", *, output_dir: str | Path = "demo", overrides: Sequence[str] = ()) -> None:
+def run_demo(method: str = "confkd", *, output_dir: str | Path | None = None, overrides: Sequence[str] = ()) -> None:
     """Make phantoms, run the demo's ladder on them, apply the student to a held-out image, and say where all that is.
 
     What is trained stands in ``configs/demo.yaml`` of the method's bundle: the ``phantoms`` (their ``kind``, and arguments of
@@ -29,14 +29,15 @@ def run_demo(method: str = "confkd", *, output_dir: str | Path = "demo", overrid
 
     Args:
         method: a bundle or its method.
-        output_dir: folder to make or to go on in.
+        output_dir: folder to make or to go on in; ``demo/METHOD`` by default.
         overrides: ``KEY=VALUE`` or ``RUNG:KEY=VALUE`` of ``train.yaml``, in place of the demo's own settings.
 
     Raises:
         ValueError: for an unknown method or key.
     """
-    root, started = Path(output_dir).resolve(), time.monotonic()
-    bundle, data = bundle_path(method), root / "data"
+    bundle, started = bundle_path(method), time.monotonic()
+    root = Path(output_dir or Path("demo") / bundle.name.partition("_")[0]).resolve()
+    data = root / "data"
     demo: dict[str, Any] = yaml.safe_load((bundle / "configs" / "demo.yaml").read_text(encoding="utf-8"))
     recipes = [bundle / "configs" / name for name in demo.get("recipes", [])]
     pairs = [*demo.get("set", []), *_without_weights(recipes), *overrides]

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from medkd.bundle import read_bundle, read_metadata
+from medkd.bundle.runtimes import PRECISIONS, exported_path
 from medkd.bundle.validation import key_score
 from medkd.datasets.datalist import load_datalist
-from medkd.files import atomic_path
+from medkd.files import atomic_path, sha256
 from medkd.networks.checkpoints import load_model
 from medkd.networks.exported import ExportedNetwork
 from medkd.quantise import Quantisation, quantise
@@ -24,6 +25,7 @@ from medkd.quantise import Quantisation, quantise
 __all__ = ["FORMATS", "ExportReport", "export_bundle", "network_inputs"]
 
 _CALIBRATION = 32  # tensors
+_TOLERANCES = {"fp32": 1e-4, "fp16": 1e-2}
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def export_bundle(
     images: str | Path | None = None,
     model_path: str | Path | None = None,
     output: str | Path | None = None,
-    tolerance: float = 1e-4,
+    tolerance: float | None = None,
     precision: str = "fp32",
     dataset_dir: str | Path | None = None,
     bound: float = 0.005,
@@ -69,9 +71,10 @@ def export_bundle(
         images: what to compare the outputs on, or to calibrate 8 bits on; anything that the bundle's inference takes as
             ``dataset_dir``, which is the default.
         model_path: the weights; ``models/model.pt`` of the bundle by default.
-        output: the file to write; ``models/model.ts`` or so in the bundle by default.
-        tolerance: the largest difference that is accepted, relative to the largest output or 1.
-        precision: ``"fp32"``, or of ONNX ``"int8"``: weights and activations in 8 bits, see ``medkd.quantise``.
+        output: the file to write; ``medkd.bundle.runtimes.exported_path`` by default, where inference looks for it.
+        tolerance: the largest difference that is accepted, relative to the largest output or 1; 1e-4 by default, of fp16 1e-2.
+        precision: ``"fp32"``, or of ONNX ``"fp16"``, which halves the file (CPUs compute in float32 all the same), or ``"int8"``:
+            weights and activations in 8 bits, see ``medkd.quantise``.
         dataset_dir: for ``"int8"``: the datalist whose validation images decide, and whose training images calibrate it unless
             ``images`` do.
         bound: for ``"int8"``: how far the bundle's key metric may fall on the validation images.
@@ -83,8 +86,8 @@ def export_bundle(
     """
     if format not in FORMATS:
         raise ValueError(f"format must be one of {sorted(FORMATS)}, got {format!r}")
-    if precision != "fp32" and (precision, format) != ("int8", "onnx"):
-        raise ValueError(f"precision must be fp32, or of onnx int8, got {precision!r} of {format}")
+    if precision not in (PRECISIONS if format == "onnx" else ("fp32",)):
+        raise ValueError(f"precision must be fp32, or of onnx fp16 or int8, got {precision!r} of {format}")
     bundle = Path(bundle).resolve()
     if precision == "int8":
         return _export_int8(
@@ -92,15 +95,17 @@ def export_bundle(
         )
     if dataset_dir is not None:
         raise ValueError("expected a dataset_dir for int8 alone; images are what outputs are compared on")
-    suffix, write = FORMATS[format]
-    network, inputs = network_inputs(bundle, images, model_path)
-    path = Path(output) if output else bundle / "models" / f"model{suffix}"
-    metadata = read_metadata(bundle, model_path)
+    write, model = FORMATS[format], Path(model_path or bundle / "models" / "model.pt")
+    network, inputs = network_inputs(bundle, images, model)
+    path = Path(output or exported_path(bundle / "models" / "model.pt", format, precision))
+    metadata = {**read_metadata(bundle, model), "student_sha256": sha256(model)}
     with atomic_path(path) as partial, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tracers warn of every shape they take for a constant, which here it is
         write(network, inputs[0], partial, metadata)
+        if precision == "fp16":
+            _halve(partial)
         difference, scale = _compare(network, ExportedNetwork(str(partial)), inputs)
-        if not difference <= tolerance * max(1.0, scale):
+        if not difference <= (tolerance or _TOLERANCES[precision]) * max(1.0, scale):
             raise ValueError(f"{path}: expected the network's outputs (up to {scale:.3g}), found {difference:.3g} off")
     return ExportReport(path, len(inputs), difference, scale)
 
@@ -127,7 +132,7 @@ def _export_int8(
         metric[:] = [found[0]]
         return found[1]
 
-    path = Path(output) if output else bundle / "models" / "model.int8.onnx"
+    path = Path(output or exported_path(bundle / "models" / "model.pt", "onnx", "int8"))
     with tempfile.TemporaryDirectory() as folder, atomic_path(path) as partial:
         first = images or load_datalist(dataset_dir, "training")[0]["image"]
         whole = export_bundle(bundle, format="onnx", images=first, model_path=model, output=f"{folder}/whole.onnx")
@@ -222,13 +227,21 @@ def _write_exported_program(network: nn.Module, example: Tensor, path: Path, met
         torch.export.save(program, file, extra_files={"metadata.json": json.dumps(metadata)})
 
 
+def _halve(path: Path) -> None:
+    """Weights in 16 bits; what goes in and comes out stays in 32."""
+    import onnx
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    onnx.save(convert_float_to_float16(onnx.load(path), keep_io_types=True), path)
+
+
 def _pair(example: Tensor) -> Tensor:
     """A batch of two: exporters take a dimension of one for a constant."""
     return torch.cat([example[:1], example[:1]])
 
 
-FORMATS: dict[str, tuple[str, Callable[[nn.Module, Tensor, Path, dict[str, Any]], None]]] = {
-    "torchscript": (".ts", _write_torchscript),
-    "onnx": (".onnx", _write_onnx),
-    "exported_program": (".pt2", _write_exported_program),
+FORMATS: dict[str, Callable[[nn.Module, Tensor, Path, dict[str, Any]], None]] = {
+    "torchscript": _write_torchscript,
+    "onnx": _write_onnx,
+    "exported_program": _write_exported_program,
 }

@@ -9,7 +9,6 @@ import numpy as np
 
 from medkd.bundle import infer, read_bundle
 from medkd.dicom import read_series, write_segmentation
-from medkd.networks.checkpoints import load_model
 
 __all__ = ["InferenceReport", "infer_study"]
 
@@ -29,7 +28,15 @@ class InferenceReport:
     voxels: dict[str, int]
 
 
-def infer_study(bundle: str | Path, study: str | Path, output: str | Path, *, device: str = "cpu") -> InferenceReport:
+def infer_study(
+    bundle: str | Path,
+    study: str | Path,
+    output: str | Path,
+    *,
+    device: str = "cpu",
+    runtime: str | None = None,
+    precision: str | None = None,
+) -> InferenceReport:
     """Segment a DICOM series by a bundle's ``inference.yaml`` and write a DICOM segmentation.
 
     Args:
@@ -37,9 +44,11 @@ def infer_study(bundle: str | Path, study: str | Path, output: str | Path, *, de
         study: the folder of one series of the bundle's modality.
         output: the file to write; it is complete or not there.
         device: of the network.
+        runtime: what runs the student, as for ``medkd.bundle.student_network``; what ``inference.yaml`` says by default.
+        precision: of an exported student, likewise.
 
     Raises:
-        FileNotFoundError: if the bundle has no weights, or there is no study.
+        FileNotFoundError: if the bundle has no weights, was not exported for the runtime, or there is no study.
         ValueError: for a study that is no sound series of the bundle's modality, or a bundle for pictures.
     """
     found = read_bundle(Path(bundle).resolve())
@@ -49,8 +58,8 @@ def infer_study(bundle: str | Path, study: str | Path, output: str | Path, *, de
         )
     series = read_series(study, modality=found.modality)
     found.inference.update({"device": device})
-    network = load_model(found.path / "models" / "model.pt", found.inference.get_parsed_content("network_def"))
-    mask, affine = infer(found.inference, network.to(device).eval(), series.path)
+    found.run_by(runtime, precision)
+    mask, affine = infer(found.inference, found.student().to(device), series.path)
     name, version = str(found.metadata.get("name", found.path.name)), str(found.metadata.get("version", ""))
     path = write_segmentation(
         mask.numpy().astype(np.uint8),

@@ -37,7 +37,7 @@ def inputs() -> list[np.ndarray]:
 def _exported(folder: Path, network: nn.Module) -> Path:
     torch.manual_seed(0)
     path = folder / "whole.onnx"
-    FORMATS["onnx"][1](network.eval(), torch.zeros(1, 1, 16, 16), path, {})
+    FORMATS["onnx"](network.eval(), torch.zeros(1, 1, 16, 16), path, {})
     return path
 
 

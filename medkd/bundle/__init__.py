@@ -4,6 +4,7 @@ from medkd.bundle.freezing import freeze, unfrozen
 from medkd.bundle.inference import infer
 from medkd.bundle.library import bundle_names, bundle_path, copy_bundle
 from medkd.bundle.reading import Bundle, modality, read_bundle, read_metadata
+from medkd.bundle.runtimes import load_student, student_network
 from medkd.bundle.settings import adopt_student, student_settings
 
 __all__ = [
@@ -14,9 +15,11 @@ __all__ = [
     "copy_bundle",
     "freeze",
     "infer",
+    "load_student",
     "modality",
     "read_bundle",
     "read_metadata",
+    "student_network",
     "student_settings",
     "unfrozen",
 ]

@@ -20,12 +20,16 @@ if TYPE_CHECKING:
 __all__ = ["freeze", "unfrozen"]
 
 
-def freeze(bundle: str | Path) -> list[Path]:
+def freeze(bundle: str | Path, also: Mapping[str, Any] | None = None) -> list[Path]:
     """Write what ``models/model.pt`` was trained with into ``configs/*.yaml`` and ``metadata.json``.
 
     Top-level keys that a file has get the student's value; comments, order and everything else stay, so does what the next
     training is to find out (``auto``) or to start from (``pretrained``). So does a file
     that is read behind another one (``evaluate.yaml``): besides training and inference only those with ``imports`` stand alone.
+
+    Args:
+        bundle: its folder.
+        also: further keys with their values, ``runtime`` for example.
 
     Returns:
         The files that were changed.
@@ -34,7 +38,7 @@ def freeze(bundle: str | Path) -> list[Path]:
         FileNotFoundError: if there is no student.
         ValueError: if its file is none, or a configuration cannot be read; nothing is written then.
     """
-    changed = _changes(Path(bundle))
+    changed = _changes(Path(bundle), also or {})
     for path, text in changed.items():
         with atomic_path(path) as partial:
             partial.write_text(text, encoding="utf-8")
@@ -43,14 +47,14 @@ def freeze(bundle: str | Path) -> list[Path]:
 
 def unfrozen(bundle: str | Path) -> list[Path]:
     """The files that ``freeze`` would change; errors are the same."""
-    return list(_changes(Path(bundle)))
+    return list(_changes(Path(bundle), {}))
 
 
-def _changes(bundle: Path) -> dict[Path, str]:
+def _changes(bundle: Path, also: Mapping[str, Any]) -> dict[Path, str]:
     """New texts of the files that would change."""
     configs = bundle / "configs"
     model = bundle / "models" / "model.pt"
-    settings = settings_of(model)
+    settings = {**settings_of(model), **also}
     files = [
         path for path in sorted(configs.glob("*")) if path.suffix in {".yaml", ".json"} and path.stem != "metadata"
     ]

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medkd.bundle.metadata import with_settings
+from medkd.bundle.runtimes import PYTORCH, load_student, student_network
 from medkd.bundle.settings import adopt, settings_of
 
 if TYPE_CHECKING:
     from monai.bundle import ConfigParser  # slow to import, and `medkd bundle` needs none of it
+    from torch import nn
 
 __all__ = ["Bundle", "modality", "read_bundle", "read_metadata"]
 
@@ -48,6 +50,27 @@ class Bundle:
     def modality(self) -> str:
         """Of its images, as in DICOM; empty where the metadata do not say."""
         return modality(self.metadata)
+
+    @property
+    def runtime(self) -> dict[str, str]:
+        """What runs its student: the keys ``runtime`` and ``precision`` of the configuration of inference."""
+        return {key: self.inference.get(key, default) for key, default in PYTORCH.items()}
+
+    def run_by(self, runtime: str | None, precision: str | None) -> None:
+        """Set them, where they are given."""
+        given = {"runtime": runtime, "precision": precision}
+        self.inference.update({key: value for key, value in given.items() if value is not None})
+
+    def student(self) -> nn.Module:
+        """The trained student in eval mode, in the runtime that the configuration of inference names.
+
+        Raises:
+            FileNotFoundError: if it was not trained, or not exported for that runtime.
+            ValueError: if what is there does not fit.
+        """
+        model = self.path / "models" / "model.pt"
+        network = student_network(self.inference.get_parsed_content("network_def"), **self.runtime, model_path=model)
+        return load_student(model, network).eval()
 
 
 def read_bundle(path: Path, model: str | Path | None = None) -> Bundle:

@@ -12,7 +12,7 @@ HELP = "the main job on phantoms, in minutes"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which method, and where."""
     parser.add_argument("--method", default="confkd", help="a bundle or its method")
-    parser.add_argument("--output_dir", default="demo", help="folder to make or to go on in")
+    parser.add_argument("--output_dir", default=None, help="folder to make or to go on in (default: demo/METHOD)")
     add_overrides(parser)
     parser.set_defaults(run=_run)
 

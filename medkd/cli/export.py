@@ -16,7 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="image or folder to compare on, or to calibrate int8 on (default: that of inference.yaml; training images)",
     )
-    parser.add_argument("--precision", choices=["fp32", "int8"], default="fp32", help="int8: of ONNX, in 8 bits")
+    parser.add_argument(
+        "--precision", choices=["fp32", "fp16", "int8"], default="fp32", help="other than fp32: of ONNX"
+    )
     parser.add_argument("--dataset_dir", default=None, help="for int8: a datalist, whose validation images decide")
     parser.add_argument("--bound", type=float, default=0.005, help="for int8: how far the key metric may fall")
     parser.add_argument("--model_path", default=None, help="weights (default: BUNDLE/models/model.pt)")

@@ -11,8 +11,8 @@ import torch
 from ignite.engine import Engine, Events
 from torch import nn
 
+from medkd.bundle.runtimes import load_student
 from medkd.files import atomic_path
-from medkd.networks.checkpoints import load_model
 
 __all__ = ["BestModel", "FinalModel", "ModelLoader"]
 
@@ -92,7 +92,7 @@ class ModelLoader:
 
     Args:
         path: a file with ``{"model": state_dict}``.
-        network: the network to fill.
+        network: the network to fill; of one that was exported it is made sure that it is of this student.
     """
 
     def __init__(self, path: str, network: nn.Module) -> None:
@@ -104,5 +104,5 @@ class ModelLoader:
         engine.add_event_handler(Events.STARTED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """Load; see ``medkd.networks.checkpoints.load_model``."""
-        load_model(self.path, getattr(self.network, "module", self.network))
+        """Load; see ``medkd.bundle.load_student``."""
+        load_student(self.path, getattr(self.network, "module", self.network))

@@ -10,7 +10,6 @@ import torch
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.tasks.activelearning.first import First
 from monailabel.tasks.activelearning.random import Random
-from monailabel.tasks.infer.bundle import BundleInferTask
 from monailabel.utils.async_tasks.utils import processes
 from monailabel.utils.others.generic import strtobool
 
@@ -21,6 +20,7 @@ from medkd.monailabel.download import whole_series
 from medkd.monailabel.guard import check_image, guarded
 from medkd.monailabel.known_keys import check_request
 from medkd.monailabel.privacy import hide_studies
+from medkd.monailabel.runtimes import StudentInferTask
 from medkd.monailabel.segments import segment_attributes
 from medkd.monailabel.server import guard_server
 from medkd.monailabel.slides import TileInferTask
@@ -74,7 +74,7 @@ class MyApp(MONAILabelApp):  # type: ignore[misc] # the server is not installed 
 
     def _infer_task(self, name: str) -> Any:
         path = self.bundles[name]
-        return (TileInferTask if _reads_slides(path) else BundleInferTask)(str(path), self.conf, load_strict=True)
+        return (TileInferTask if _reads_slides(path) else StudentInferTask)(str(path), self.conf, load_strict=True)
 
     def init_trainers(self) -> dict[str, Any]:
         """The bundles' own trainings, distillation included; tracked unless the server's settings say otherwise."""

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from monai.bundle import ConfigParser
 from monai.transforms import Transform
-from monailabel.tasks.infer.bundle import BundleInferTask
 from monailabel.transform.writer import PolygonWriter
 from monailabel.utils.others.label_colors import get_color
 from numpy.typing import NDArray
 from torch import Tensor
 
+from medkd.monailabel.runtimes import StudentInferTask
 from medkd.reading.slides import Slide, open_slide
 from medkd.slides import Grid, map_region, network_downsample, tissue_mask
 from medkd.slides.contours import Ring, area, find_contours, without_holes
@@ -96,7 +96,7 @@ class RegionMapper:
         return self.config.get_parsed_content(key)
 
 
-class TileInferTask(BundleInferTask):  # type: ignore[misc] # the server is not installed where medkd is checked
+class TileInferTask(StudentInferTask):
     """A bundle for tiles: pictures as the stock task does them, regions of slides as polygons in level-0 pixels."""
 
     def info(self) -> dict[str, Any]:

@@ -2,46 +2,57 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from monai.data.meta_tensor import MetaTensor
 from torch import Tensor, nn
 
-__all__ = ["EXPORTED_SUFFIXES", "ExportedNetwork"]
+__all__ = ["EXPORTED_SUFFIXES", "RUNTIMES", "ExportedNetwork"]
 
 Runner = Callable[[Tensor], Tensor]
+Loaded = tuple[Runner, str]  # and the metadata in the file, as JSON
+_METADATA = "metadata.json"
 
 
 class ExportedNetwork(nn.Module):
     """TorchScript (``.ts``), an exported program (``.pt2``) or ONNX (``.onnx``) as an ``nn.Module`` in eval mode.
 
     The input is of the size that the file was made for; so is the batch, if it is not free in the file. TorchScript runs on
-    the device that the module is moved to, the others on the CPU; the output is on the input's device.
+    the device that the module is moved to, the others on the CPU, with as many threads as PyTorch; the output is on the
+    input's device.
 
     Args:
         path: the file.
+        runtime: what runs it, one of ``RUNTIMES``; by its suffix by default (ONNX Runtime for ``.onnx``).
+
+    Attributes:
+        student: SHA-256 of the student's file that it was made of by ``medkd export``; empty where the file does not say.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if its suffix is another, or its content no network of that kind.
-        ImportError: if ONNX Runtime is not installed, with the pip command.
+        ImportError: if the runtime is not installed, with the pip command.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str | Path, runtime: str | None = None) -> None:
         super().__init__()
         self.path = file = Path(path)
-        if file.suffix not in _LOADERS:
-            raise ValueError(f"{file}: expected a network exported as {', '.join(EXPORTED_SUFFIXES)}")
+        suffixes = [RUNTIMES[runtime]] if runtime else EXPORTED_SUFFIXES
+        if file.suffix not in suffixes:
+            raise ValueError(f"{file}: expected a network exported as {', '.join(suffixes)}")
         if not file.is_file():
             raise FileNotFoundError(f"{file}: expected an exported network, found nothing there")
         try:
-            self._run = _LOADERS[file.suffix](file)
+            self._run, metadata = _LOADERS[runtime or _BY_SUFFIX[file.suffix]](file)
         except ImportError:
             raise
         except Exception as error:  # whatever the runtimes make of the bytes
             raise ValueError(f"{file}: expected an exported network, found none that can be read ({error})") from error
+        self.student = str(json.loads(metadata or "{}").get("student_sha256", ""))
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
@@ -51,26 +62,57 @@ class ExportedNetwork(nn.Module):
         return result if not isinstance(x, MetaTensor) else MetaTensor(result).copy_meta_from(x)  # type: ignore[no-untyped-call]
 
 
-def _torchscript(path: Path) -> Runner:
-    loaded: Runner = torch.jit.load(str(path), map_location="cpu").eval()  # type: ignore[no-untyped-call]
-    return loaded
+def _torchscript(path: Path) -> Loaded:
+    files = {_METADATA: ""}
+    loaded: Any = torch.jit.load(str(path), map_location="cpu", _extra_files=files)  # type: ignore[no-untyped-call]
+    return loaded.eval(), _text(files[_METADATA])
 
 
-def _exported_program(path: Path) -> Runner:
+def _exported_program(path: Path) -> Loaded:
+    files = {_METADATA: ""}
     with path.open("rb") as file:
-        loaded = torch.export.load(file).module()
-    return lambda x: loaded(x)  # no module of this one: it refuses eval(), and its weights have a device of their own
+        loaded = torch.export.load(file, extra_files=files).module()
+    # No module of this one: it refuses eval(), and its weights have a device of their own.
+    return lambda x: loaded(x), _text(files[_METADATA])
 
 
-def _onnx(path: Path) -> Runner:
+def _text(found: str | bytes) -> str:
+    return found.decode() if isinstance(found, bytes) else found
+
+
+def _onnx(path: Path) -> Loaded:
     try:
         import onnxruntime
     except ImportError as error:
         raise ImportError(f'{path}: ONNX Runtime is not installed: pip install "medkd[export]"') from error
-    session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
     (name,) = [given.name for given in session.get_inputs()]
-    return lambda x: torch.from_numpy(session.run(None, {name: x.contiguous().numpy()})[0])
+    metadata = session.get_modelmeta().custom_metadata_map.get(_METADATA, "")
+    return lambda x: torch.from_numpy(session.run(None, {name: x.contiguous().numpy()})[0]), metadata
 
 
-_LOADERS: dict[str, Callable[[Path], Runner]] = {".ts": _torchscript, ".pt2": _exported_program, ".onnx": _onnx}
-EXPORTED_SUFFIXES = tuple(_LOADERS)
+def _openvino(path: Path) -> Loaded:
+    try:
+        import openvino
+    except ImportError as error:
+        raise ImportError(f'{path}: OpenVINO is not installed: pip install "medkd[openvino]"') from error
+    model = openvino.Core().read_model(path)
+    info = model.get_rt_info(["framework", _METADATA]).value if model.has_rt_info(["framework", _METADATA]) else ""
+    # In the precision that the file says: by default it takes less where the CPU has it.
+    settings = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "INFERENCE_PRECISION_HINT": "f32"}
+    compiled = openvino.compile_model(model, "CPU", settings)
+    # A copy: what it gives is its own memory, which the next input overwrites.
+    return lambda x: torch.from_numpy(compiled(x.contiguous().numpy())[0].copy()), str(info)
+
+
+_LOADERS: dict[str, Callable[[Path], Loaded]] = {
+    "torchscript": _torchscript,
+    "exported_program": _exported_program,
+    "onnx": _onnx,
+    "openvino": _openvino,
+}
+RUNTIMES = {"torchscript": ".ts", "exported_program": ".pt2", "onnx": ".onnx", "openvino": ".onnx"}
+_BY_SUFFIX = {suffix: runtime for runtime, suffix in reversed(RUNTIMES.items())}
+EXPORTED_SUFFIXES = tuple(_BY_SUFFIX)[::-1]

@@ -12,7 +12,6 @@ from pathlib import Path
 from monai.bundle import ConfigParser
 
 from medkd.bundle import Bundle, read_bundle
-from medkd.networks.checkpoints import load_model
 from medkd.serving.trial import trial_problems
 
 __all__ = ["deployment_problems"]
@@ -28,12 +27,16 @@ _TRAINING_KEYS = (
 _TYPES = ("deepedit", "deepgrow", "detection", "classification")  # which the server reads out of a folder's name
 
 
-def deployment_problems(bundle: str | Path, name: str | None = None) -> list[str]:
+def deployment_problems(
+    bundle: str | Path, name: str | None = None, *, runtime: str | None = None, precision: str | None = None
+) -> list[str]:
     """Everything that would make a server refuse a bundle, or serve something else than its student.
 
     Args:
         bundle: the bundle's folder, trained: with ``models/model.pt``.
         name: what the server will call it; the folder's name by default.
+        runtime: what will run the student, as for ``medkd.bundle.student_network``; what ``inference.yaml`` says by default.
+        precision: of an exported student, likewise.
 
     Returns:
         For each problem the file or key, what was expected, what was found and the remedy. Where the files can be
@@ -45,6 +48,7 @@ def deployment_problems(bundle: str | Path, name: str | None = None) -> list[str
         served = read_bundle(path)
     except ValueError as error:
         return [*problems, str(error)]
+    served.run_by(runtime, precision)
     problems += [*_key_problems(served), *_label_problems(served), *_handler_problems(served)]
     return problems or _running_problems(served)
 
@@ -109,7 +113,7 @@ def _running_problems(served: Bundle) -> list[str]:
     model = served.path / "models" / "model.pt"
     try:
         served.inference.update({"device": "cpu"})
-        network = load_model(model, served.inference.get_parsed_content("network_def"))
+        network = served.student()
     except Exception as error:  # noqa: BLE001 - a configuration can raise anything
         return [f"{model}: {error.__cause__ or error}; train again, or name the network it belongs to in network_def"]
-    return list(trial_problems(served.inference, network.eval(), served.labels, picture=served.pictures))
+    return list(trial_problems(served.inference, network, served.labels, picture=served.pictures))

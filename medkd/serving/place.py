@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import medkd
 from medkd.bundle import freeze, read_bundle, unfrozen
+from medkd.bundle.runtimes import PYTORCH, exported_path
 from medkd.files import atomic_folder
 from medkd.serving.checks import deployment_problems
 from medkd.serving.versions import decide, next_version, serve, served, take_back
@@ -49,7 +51,15 @@ class Deployment:
         return f"{settings} monailabel start_server --app {shlex.quote(str(app))} --studies STUDIES {options}"
 
 
-def deploy(bundle: str | Path, app_dir: str | Path, *, name: str | None = None, link: bool = False) -> Deployment:
+def deploy(
+    bundle: str | Path,
+    app_dir: str | Path,
+    *,
+    name: str | None = None,
+    link: bool = False,
+    runtime: str | None = None,
+    precision: str | None = None,
+) -> Deployment:
     """Check a bundle as the server will use it, and put it into a MONAI Label app as a new version.
 
     Args:
@@ -57,9 +67,11 @@ def deploy(bundle: str | Path, app_dir: str | Path, *, name: str | None = None, 
         app_dir: the app's folder, with its ``main.py``; where there is none yet, medkd's own app is made.
         name: what the server will call it; the folder's name by default.
         link: lead to the bundle itself and copy nothing.
+        runtime: what runs the student, as for ``medkd.bundle.student_network``; what ``inference.yaml`` says by default.
+        precision: of an exported student, likewise.
 
-    What the student was trained with is written into the copy's configurations and metadata; a bundle that is linked to
-    must say it already (``medkd freeze``).
+    What the student was trained with, and what runs it, is written into the copy's configurations and metadata; a bundle that
+    is linked to must say it already (``medkd freeze``).
 
     Raises:
         FileNotFoundError: if the folder holds something else than an app.
@@ -67,11 +79,9 @@ def deploy(bundle: str | Path, app_dir: str | Path, *, name: str | None = None, 
     """
     source, app = Path(bundle).resolve(), Path(app_dir).resolve()
     name = name or source.name
-    problems = deployment_problems(source, name)
+    problems = deployment_problems(source, name, runtime=runtime, precision=precision)
     if link and not problems:
-        problems = [
-            f"{path}: differs from what the student was trained with; `medkd freeze`" for path in unfrozen(source)
-        ]
+        problems = [*_link_problems(source, runtime, precision)]
     if problems:
         raise ValueError("\n".join([f"{source}: cannot be served:", *(f"  - {problem}" for problem in problems)]))
     _make_app(app)
@@ -85,7 +95,9 @@ def deploy(bundle: str | Path, app_dir: str | Path, *, name: str | None = None, 
         version.parent.mkdir(parents=True, exist_ok=True)
         version.symlink_to(source, target_is_directory=True)
     else:
-        _copy(source, version)
+        found = read_bundle(source)
+        found.run_by(runtime, precision)
+        _copy(source, version, runtime=found.runtime)
     serve(place, version)
     return Deployment(place, version, read_bundle(source).modality)
 
@@ -109,7 +121,8 @@ def keep_student(place: Path, student: Path) -> Path:
         student: the file with its weights and settings.
 
     Returns:
-        The version's folder. The bundle's own data, which no version holds twice, is linked to.
+        The version's folder. The bundle's own data, which no version holds twice, is linked to. PyTorch runs it, for nothing was
+        exported of this student.
 
     Raises:
         FileNotFoundError: if nothing was deployed there.
@@ -130,9 +143,22 @@ def _make_app(app: Path) -> None:
         shutil.copy2(Path(medkd.__file__).parent / "monailabel" / "main.py", partial / "main.py")
 
 
-def _copy(source: Path, version: Path, *, student: Path | None = None) -> None:
+def _link_problems(source: Path, runtime: str | None, precision: str | None) -> Iterator[str]:
+    for path in unfrozen(source):
+        yield f"{path}: differs from what the student was trained with; `medkd freeze`"
+    own = read_bundle(source).runtime
+    for key, value in {"runtime": runtime, "precision": precision}.items():
+        if value not in (None, own[key]):
+            yield f"{key}: expected {value} in the configs/inference.yaml that is linked to, found {own[key]}; write it there"
+
+
+def _copy(source: Path, version: Path, *, student: Path | None = None, runtime: Mapping[str, str] = PYTORCH) -> None:
+    parts = dict(_PARTS)
+    if runtime["runtime"] != "pytorch":
+        exported = exported_path("models/model.pt", **runtime).as_posix()
+        parts[exported] = exported
     with atomic_folder(version) as partial:
-        for part, place in _PARTS.items():
+        for part, place in parts.items():
             target = partial / place
             target.parent.mkdir(parents=True, exist_ok=True)
             if (source / part).is_dir():
@@ -144,4 +170,5 @@ def _copy(source: Path, version: Path, *, student: Path | None = None) -> None:
             decide(partial, {"promoted": False, "reason": "it was not compared with the one that is served"})
             if (source / "data").is_dir():
                 (partial / "data").symlink_to(os.path.relpath((source / "data").resolve(), version))
-        freeze(partial)  # the server reads files, and knows nothing of settings in weights
+        # The server reads files, and knows nothing of settings in weights.
+        freeze(partial, runtime)

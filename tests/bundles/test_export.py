@@ -17,6 +17,7 @@ from monai.data import load_net_with_metadata
 from medkd.cli import main
 from medkd.export import FORMATS, export_bundle, network_inputs
 from medkd.networks import ExportedNetwork
+from medkd.networks.exported import RUNTIMES
 from medkd.serving import deploy
 
 from .conftest import Case
@@ -35,8 +36,8 @@ def own(case: Case, trained: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 def exported(case: Case, own: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, str]]:
     """The student in every format, each by one command: the file, and what the command printed."""
     made = {}
-    for form, (suffix, *_) in FORMATS.items():
-        path = tmp_path_factory.mktemp("exported") / f"student{suffix}"
+    for form in FORMATS:
+        path = tmp_path_factory.mktemp("exported") / f"student{RUNTIMES[form]}"
         command = ["export", str(own), "--format", form, "--images", str(case.data / "images"), "--output", str(path)]
         with contextlib.redirect_stdout(io.StringIO()) as printed, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # tracers and exporters warn of themselves
@@ -94,8 +95,8 @@ class _Half(torch.nn.Module):
 
 @pytest.mark.filterwarnings("ignore")
 def test_an_export_that_differs_is_refused_and_leaves_nothing(case: Case, own: Path, monkeypatch) -> None:
-    suffix, write = FORMATS["torchscript"]
-    off = (suffix, lambda network, *rest: write(torch.nn.Sequential(network, _Half()), *rest))
+    write = FORMATS["torchscript"]
+    off = lambda network, *rest: write(torch.nn.Sequential(network, _Half()), *rest)  # noqa: E731
     monkeypatch.setitem(FORMATS, "torchscript", off)
     with pytest.raises(ValueError, match=r"model\.ts: expected the network's outputs .* found 0\.5 off"):
         export_bundle(own, format="torchscript", images=case.data / "images", tolerance=1e-3)

@@ -15,6 +15,7 @@ from monai.networks.nets import FlexibleUNet
 
 from medkd.export import FORMATS
 from medkd.networks import DualBranchFlexibleUNet, EfficientNetLite, ExportedNetwork, PolypPVT, SideOutputNetwork
+from medkd.networks.exported import RUNTIMES
 
 from .conftest import REFERENCE
 
@@ -283,7 +284,7 @@ def test_every_export_gives_what_the_network_gives(name, form, tmp_path):
     make, size = NETWORKS[name]
     torch.manual_seed(0)
     network, x = make().eval(), torch.randn(3, *size)
-    suffix, write = FORMATS[form]
+    suffix, write = RUNTIMES[form], FORMATS[form]
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tracers and exporters warn of themselves
         write(network, x[:1], tmp_path / f"model{suffix}", {})
