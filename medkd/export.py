@@ -73,7 +73,7 @@ def export_bundle(
         model_path: the weights; ``models/model.pt`` of the bundle by default.
         output: the file to write; ``medkd.bundle.runtimes.exported_path`` by default, where inference looks for it.
         tolerance: the largest difference that is accepted, relative to the largest output or 1; 1e-4 by default, of fp16 1e-2.
-        precision: ``"fp32"``, or of ONNX ``"fp16"``, which halves the file (CPUs compute in float32 all the same), or ``"int8"``:
+        precision: ``"fp32"``, or of ONNX ``"fp16"``, weights in 16 bits: half the file, computed in float32, or ``"int8"``:
             weights and activations in 8 bits, see ``medkd.quantise``.
         dataset_dir: for ``"int8"``: the datalist whose validation images decide, and whose training images calibrate it unless
             ``images`` do.
@@ -228,11 +228,20 @@ def _write_exported_program(network: nn.Module, example: Tensor, path: Path, met
 
 
 def _halve(path: Path) -> None:
-    """Weights in 16 bits; what goes in and comes out stays in 32."""
+    """Weights in 16 bits in the file; runtimes make 32 of them when they load it."""
     import onnx
-    from onnxruntime.transformers.float16 import convert_float_to_float16
+    from onnx import TensorProto, helper, numpy_helper
 
-    onnx.save(convert_float_to_float16(onnx.load(path), keep_io_types=True), path)
+    model, casts = onnx.load(path), []
+    for tensor in model.graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT:
+            name, half = tensor.name, f"{tensor.name}_fp16"
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype("float16"), half))
+            casts.append(helper.make_node("Cast", [half], [name], name=f"{name}_fp32", to=TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.save(model, path)
 
 
 def _pair(example: Tensor) -> Tensor:

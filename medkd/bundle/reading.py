@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from medkd.bundle.metadata import with_settings
 from medkd.bundle.runtimes import PYTORCH, load_student, student_network
+from medkd.bundle.scripts import find_scripts
 from medkd.bundle.settings import adopt, settings_of
 
 if TYPE_CHECKING:
@@ -27,12 +28,14 @@ class Bundle:
         metadata: of ``metadata.json``.
         inference: the configuration of inference.
         training: that of training; ``None``: the server cannot retrain it.
+        model: the file of its student.
     """
 
     path: Path
     metadata: dict[str, Any]
     inference: ConfigParser
     training: ConfigParser | None
+    model: Path
 
     @property
     def labels(self) -> dict[str, int]:
@@ -68,9 +71,9 @@ class Bundle:
             FileNotFoundError: if it was not trained, or not exported for that runtime.
             ValueError: if what is there does not fit.
         """
-        model = self.path / "models" / "model.pt"
-        network = student_network(self.inference.get_parsed_content("network_def"), **self.runtime, model_path=model)
-        return load_student(model, network).eval()
+        definition = self.inference.get_parsed_content("network_def")
+        network = student_network(definition, **self.runtime, model_path=self.model)
+        return load_student(self.model, network).eval()
 
 
 def read_bundle(path: Path, model: str | Path | None = None) -> Bundle:
@@ -83,6 +86,7 @@ def read_bundle(path: Path, model: str | Path | None = None) -> Bundle:
     Raises:
         ValueError: if a configuration is missing, ambiguous or cannot be read, or the student's file is none.
     """
+    find_scripts(path)
     content = read_metadata(path, model)
     inference = _config(path, "inference")
     if inference is None:
@@ -94,7 +98,7 @@ def read_bundle(path: Path, model: str | Path | None = None) -> Bundle:
     if student.is_file():
         for parser in (inference, training):
             adopt(parser, student) if parser is not None else None
-    return Bundle(path, content, inference, training)
+    return Bundle(path, content, inference, training, student)
 
 
 def read_metadata(path: Path, model: str | Path | None = None) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from medkd.bundle.scripts import find_scripts
 from medkd.bundle.settings import adopt
 from medkd.networks.checkpoints import load_model
 
@@ -13,7 +14,12 @@ __all__ = ["key_score"]
 
 
 def key_score(
-    bundle: Path, validation: Mapping[str, Any], *, model: Path | None = None, exported: str | Path | None = None
+    bundle: Path,
+    validation: Mapping[str, Any],
+    *,
+    model: Path | None = None,
+    exported: str | Path | None = None,
+    runtime: str | None = None,
 ) -> tuple[str, float] | None:
     """The key metric of a bundle's student, by the bundle's own validation. It leaves nothing behind.
 
@@ -22,6 +28,7 @@ def key_score(
         validation: keys of its training's configuration to set.
         model: the student; ``models/model.pt`` by default.
         exported: a file made of it, for ``ExportedNetwork``, which is scored in its place.
+        runtime: what runs that.
 
     Returns:
         The metric's name and value; ``None`` where there are no validation data.
@@ -31,6 +38,7 @@ def key_score(
     """
     from monai.bundle import ConfigParser
 
+    find_scripts(bundle)
     model = model or bundle / "models" / "model.pt"
     parser = ConfigParser()
     parser.read_config(str(next((bundle / "configs").glob("train.*"))))
@@ -38,7 +46,8 @@ def key_score(
     parser.update({**validation, "bundle_root": str(bundle), "validate#handlers": []})
     if exported is not None:
         adopt(parser, model)
-        parser.update({"network": {"_target_": "medkd.networks.ExportedNetwork", "path": str(exported)}})
+        network = {"_target_": "medkd.networks.ExportedNetwork", "path": str(exported), "runtime": runtime}
+        parser.update({"network": network})
     if not parser.get_parsed_content("validate#dataset#data"):
         return None
     if exported is None:

@@ -9,7 +9,22 @@ import warnings
 from collections.abc import Sequence
 
 from medkd import __version__
-from medkd.cli import bundle, data, demo, deploy, export, freeze, infer, label_env, ladder, overlay, score, show, teach
+from medkd.cli import (
+    bundle,
+    data,
+    demo,
+    deploy,
+    efficiency,
+    export,
+    freeze,
+    infer,
+    label_env,
+    ladder,
+    overlay,
+    score,
+    show,
+    teach,
+)
 from medkd.program import report, watch
 
 __all__ = ["main"]
@@ -44,7 +59,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="medkd", description="Knowledge distillation for MONAI bundles.")
     parser.add_argument("--version", action="version", version=f"medkd {__version__}")
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
-    for verb in (bundle, show, data, teach, ladder, score, export, overlay, infer, freeze, deploy, label_env, demo):
+    verbs_of_use = (export, efficiency, overlay, infer, freeze, deploy, label_env, demo)
+    for verb in (bundle, show, data, teach, ladder, score, *verbs_of_use):
         name = verb.__name__.rpartition(".")[2].replace("_", "-")
         verb.add_arguments(
             verbs.add_parser(name, help=verb.HELP, formatter_class=argparse.ArgumentDefaultsHelpFormatter)

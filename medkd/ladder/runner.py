@@ -16,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 
+from medkd.bundle.scripts import find_scripts
 from medkd.datasets.datalist import load_datalist
 from medkd.files import atomic_path, sha256
 from medkd.ladder.cost import timed
@@ -110,6 +111,7 @@ def _run_cell(ladder: Ladder, folder: Path, settings: Mapping[str, Any], name: s
     begun = log.is_file()
     cell = {"bundle_root": str(folder), "progress": False, **settings}
     configs = ladder.bundle / "configs"
+    find_scripts(ladder.bundle)
     try:
         with _output_to(log), _traceback_printed():
             tracked = {"tracking_uri": _tracking_uri(folder.parents[1]), "run_name": name, "resume": True}

@@ -106,7 +106,7 @@ class CompactLoss(nn.Module):
         if self.label_weight:
             terms["dice"] = soft_dice(log_student.exp(), label, ignore_index=self.ignore_index)
             terms["ce"] = partial_cross_entropy(output, label, ignore_index=self.ignore_index)
-        used = {name: term for name, term in self._distillation().items() if self.weights[name]}
+        used = {name: term for name, term in self.terms().items() if self.weights[name]}
         if used:
             log_teacher = _log_teacher(teacher, batch.get("teacher"), output)
             terms |= {name: term(log_student, log_teacher, label) for name, term in used.items()}
@@ -114,7 +114,12 @@ class CompactLoss(nn.Module):
         total = total + sum(weight * terms[name] for name, weight in self.weights.items())
         return {"loss": total, **{name: term.detach() for name, term in terms.items()}}
 
-    def _distillation(self) -> dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]]:
+    def terms(self) -> dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]]:
+        """The distillation terms: of log-probabilities of the student and of the teacher ``[B, K, *spatial]`` and the label.
+
+        A loss of your own puts others in their place, whose weights are those of the same names.
+        """
+
         def variation(student: Tensor, teacher: Tensor, label: Tensor) -> Tensor:
             label = torch.where(label == self.ignore_index, teacher.argmax(1, keepdim=True).to(label.dtype), label)
             return intra_class_variation(student, teacher, label, num_classes=student.shape[1])

@@ -18,7 +18,7 @@ from medkd.serving.versions import decide, next_version, serve, served, take_bac
 
 __all__ = ["Deployment", "deploy", "keep_student", "rollback"]
 
-_PARTS = {part: part for part in ("configs", "docs", "LICENSE", "models/model.pt")}
+_PARTS = {part: part for part in ("configs", "docs", "scripts", "LICENSE", "models/model.pt")}
 # Retraining distils from the teacher there is: one that was put there, or else the one that the training made first.
 _PARTS |= dict.fromkeys(("checkpoints/teacher/best.pt", "checkpoints/teacher.pt"), "checkpoints/teacher.pt")
 

@@ -10,6 +10,7 @@ from monai.transforms import Activationsd, Compose, Invertd
 from torch import Tensor, nn
 
 from medkd.bundle.code import code_in, is_shipped
+from medkd.bundle.scripts import find_scripts
 from medkd.bundle.settings import adopt, settings_of
 from medkd.files import sha256
 from medkd.networks import ExportedNetwork
@@ -130,7 +131,9 @@ def load_teacher(
     if not (trust or is_shipped(file)):
         shown = "\n".join(f"  {place}: {text}" for place, text in code_in(parser.get()))
         raise PermissionError(f"{file}: this would run\n{shown}\nRead it, and add --trust if you trust who wrote it.")
-    parser.update({"bundle_root": str(path if path.is_dir() else path.parent), "device": device})
+    root = path if path.is_dir() else path.parent
+    find_scripts(root)
+    parser.update({"bundle_root": str(root), "device": device})
     weights = path / "models" / "model.pt" if path.is_dir() else None
     if (
         weights and weights.is_file() and settings_of(weights)

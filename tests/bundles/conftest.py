@@ -1,15 +1,22 @@
 """Each bundle with a small dataset and the settings that make a training of it take seconds."""
 
+import contextlib
+import io
 import os
+import shutil
 import subprocess
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from medkd.bundle.runtimes import exported_path
+from medkd.cli import main
 from medkd.datasets import make_cardiac_phantoms, make_histology_phantoms, make_polyp_phantoms
+from medkd.export import FORMATS
 
 from ..helpers import bundle_command, run_bundle
 
@@ -161,3 +168,24 @@ def trained(case: Case, tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = subprocess.run(command, cwd=case.bundle, capture_output=True, text=True, env=environment())
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
     return root
+
+
+def with_student(case: Case, trained: Path, folder: Path) -> Path:
+    """A copy of the bundle as it is shipped, with a student of other settings."""
+    shutil.copytree(case.bundle / "configs", folder / "bundle" / "configs")
+    shutil.copytree(trained / "models", folder / "bundle" / "models")
+    return folder / "bundle"
+
+
+@pytest.fixture(scope="session")
+def exported(case: Case, trained: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, str]]:
+    """The student in every format, each by one command: the file, and what the command printed."""
+    made, own = {}, with_student(case, trained, tmp_path_factory.mktemp("exported"))
+    for form in FORMATS:
+        path = exported_path(own / "models" / "model.pt", form)
+        command = ["export", str(own), "--format", form, "--images", str(case.data / "images"), "--output", str(path)]
+        with contextlib.redirect_stdout(io.StringIO()) as printed, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # tracers and exporters warn of themselves
+            assert main(command) == 0
+        made[form] = path, printed.getvalue()
+    return made

@@ -64,7 +64,7 @@ def demo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     command = [sys.executable, "-m", "medkd.cli", "demo", "--method", request.param, "--set", *SHORT[request.param]]
     done = subprocess.run(command, capture_output=True, text=True, env=environment(), cwd=folder)
     assert done.returncode == 0, done.stderr[-3000:]
-    return request.param, folder / "demo", done.stdout
+    return request.param, folder / "demo" / request.param, done.stdout
 
 
 def test_rungs_come_in_their_order(demo: tuple[str, Path, str]) -> None:

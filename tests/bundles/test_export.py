@@ -1,11 +1,8 @@
 """A student in every format of deployment: the network's outputs, the bundle's metadata, or no file at all."""
 
-import contextlib
-import io
 import json
 import re
 import shutil
-import warnings
 from pathlib import Path
 
 import onnx
@@ -17,33 +14,14 @@ from monai.data import load_net_with_metadata
 from medkd.cli import main
 from medkd.export import FORMATS, export_bundle, network_inputs
 from medkd.networks import ExportedNetwork
-from medkd.networks.exported import RUNTIMES
 from medkd.serving import deploy
 
-from .conftest import Case
+from .conftest import Case, with_student
 
 
 @pytest.fixture(scope="module")
 def own(case: Case, trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the bundle as it is shipped, with a student of other settings."""
-    folder = tmp_path_factory.mktemp("export")
-    shutil.copytree(case.bundle / "configs", folder / "bundle" / "configs")
-    shutil.copytree(trained / "models", folder / "bundle" / "models")
-    return folder / "bundle"
-
-
-@pytest.fixture(scope="module")
-def exported(case: Case, own: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, str]]:
-    """The student in every format, each by one command: the file, and what the command printed."""
-    made = {}
-    for form in FORMATS:
-        path = tmp_path_factory.mktemp("exported") / f"student{RUNTIMES[form]}"
-        command = ["export", str(own), "--format", form, "--images", str(case.data / "images"), "--output", str(path)]
-        with contextlib.redirect_stdout(io.StringIO()) as printed, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # tracers and exporters warn of themselves
-            assert main(command) == 0
-        made[form] = path, printed.getvalue()
-    return made
+    return with_student(case, trained, tmp_path_factory.mktemp("export"))
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from medkd.bundle import bundle_path
 from medkd.cli import _parser
 
 from ..serving.conftest import QUICK, SMALL, TRAINING, edit
@@ -38,7 +39,9 @@ CARDIAC, POLYP, TUMOUR = (
 )
 CLINIC = "Into the clinic: MONAI Label and DICOM"
 FOLLOWED = [("README.md", heading) for heading in ("Two commands", CARDIAC, POLYP, TUMOUR, CLINIC)]
-FOLLOWED += [(f"docs/how-to/{name}.md", None) for name in ("deploy", "slides", "train", "your-data")]
+FOLLOWED += [
+    (f"docs/how-to/{name}.md", None) for name in ("deploy", "own-method", "slides", "too-slow", "train", "your-data")
+]
 FOLLOWED += [(f"docs/methods/{name}.md", None) for name in ("confkd", "ikdmil", "kdas")]
 FOLLOWED += [(f"data/{name}/README.md", None) for name in sources.BY_DATASET]
 FOLLOWED += [(f"bundles/{name}/docs/README.md", None) for name in SMALL]
@@ -191,6 +194,37 @@ def test_a_compact_student(reader):
     assert len(list((bundle / "PREDICTIONS").glob("*.nii.gz"))) == 5
     assert len(list((bundle / "OUT").glob("*.nii.gz"))) == 5
     assert "pixel − teacher" in (bundle / "ladder" / "ladder.md").read_text()
+
+
+def test_a_model_that_is_too_slow(reader):
+    reader = reader("compact")
+    small = reader.follow(part("docs/how-to/too-slow.md"))
+    assert {path.name for path in (small / "models").iterdir()} >= {"model.pt", "model.onnx", "model.int8.onnx"}
+    assert (small / "eval_int8" / "cases.csv").is_file()
+    assert "| openvino | int8 |" in (small / "efficiency" / "table.md").read_text()
+    assert "runtime: onnx" in (small / "APP" / "model" / "small" / "configs" / "inference.yaml").read_text()
+
+
+def test_a_method_of_one_s_own(reader):
+    """Its files are those of the page; the ladder's table has its row."""
+    reader, page = reader("compact"), "docs/how-to/own-method.md"
+    copy, test, ladder = part(page)
+    mine = reader.follow([copy])
+    text = (ROOT / page).read_text()
+    losses, tests = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    (rungs,) = re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL)
+    (mine / "scripts").mkdir()
+    for name, content in (("__init__", ""), ("losses", losses), ("test_losses", tests)):
+        (mine / "scripts" / f"{name}.py").write_text(content)
+    reader.follow([test], mine)
+    shipped = bundle_path("compact") / "configs" / "ladder.yaml"
+    own = rungs.partition("claims:")[0].removeprefix("rungs:\n"), rungs.partition("claims:\n")[2]
+    whole = shipped.read_text().replace("claims:\n", f"{own[0]}claims:\n{own[1]}", 1)
+    (mine / "configs" / "ladder.yaml").write_text(whole)
+    reader.follow([ladder], mine)
+    table = (mine / "ladder" / "ladder.md").read_text()
+    assert "| standardised |" in table
+    assert "standardised − pixel" in table
 
 
 def test_the_page_of_confkd(reader):

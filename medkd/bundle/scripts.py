@@ -1,0 +1,21 @@
+"""Code that a bundle brings along: MONAI's bundles keep it in ``scripts``, which their configurations name."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+__all__ = ["find_scripts"]
+
+
+def find_scripts(bundle: str | Path) -> None:
+    """Let configurations of a bundle find its ``scripts``, as they do in its own folder; those of another are forgotten."""
+    folder = Path(bundle).resolve()
+    if not (folder / "scripts").is_dir():
+        return
+    sys.path[:] = [str(folder), *(path for path in sys.path if path != str(folder))]
+    for name, module in list(sys.modules.items()):
+        places = [Path(place).resolve() for place in getattr(module, "__path__", [])]
+        if name == "scripts" and folder / "scripts" not in places:
+            for one in [other for other in sys.modules if other == name or other.startswith(f"{name}.")]:
+                del sys.modules[one]

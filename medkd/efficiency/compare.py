@@ -1,0 +1,107 @@
+"""Candidates on cases, in turns, so that what else the machine does hits all of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from medkd.bundle import infer
+from medkd.bundle.validation import key_score
+from medkd.datasets import find_frames, find_studies
+from medkd.efficiency.candidates import Candidate
+from medkd.efficiency.watch import watch
+
+__all__ = ["compare"]
+
+
+def compare(
+    networks: Sequence[Candidate],
+    images: str | Path,
+    *,
+    threads: int = 1,
+    rounds: int = 1,
+    again: int = 3,
+    limit: int | None = None,
+    dataset_dir: str | Path | None = None,
+    tell: Callable[[str], None] = lambda line: None,
+) -> pd.DataFrame:
+    """Run every candidate on every case, each time in a fresh process.
+
+    Args:
+        networks: the candidates.
+        images: a file or folder, as inference takes it.
+        threads: of a process.
+        rounds: how often a case is run.
+        again: how often a process infers its case again, for the time without the start; >= 1.
+        limit: of cases, evenly over all.
+        dataset_dir: a datalist; on its validation images the bundle's key metric is computed.
+        tell: is told of every process that has ended.
+
+    Returns:
+        A row per process: ``network``, ``runtime``, ``precision``, ``case``, ``seconds`` (program start to end, less what is
+        inferred again), ``warm`` (seconds of a case, once it runs), ``peak`` (MiB), ``area`` (MiB·s, with what is inferred
+        again), ``file`` (MB), ``parameters``, ``macs`` (of a case), and ``metric`` with ``score``.
+
+    Raises:
+        ValueError: if there are no images.
+    """
+    pictures = networks[0].read().pictures
+    cases = [item["image"] for item in (find_frames if pictures else find_studies)(images)]
+    chosen = cases[:: -(-len(cases) // limit)] if limit else cases
+    known = {one: _known(one, chosen[0], dataset_dir) for one in networks}
+    rows = []
+    for number in range(rounds):
+        for case in chosen:
+            for one in networks if number % 2 == 0 else reversed(networks):
+                times = _measured(one, case, threads, again)
+                rows.append({**known[one], "case": Path(case).name, **times})
+                tell(f"{one.name}, {one.runtime} {one.precision}, {Path(case).name}: {times['seconds']:.2f} s")
+    table: pd.DataFrame = pd.DataFrame(rows)
+    return table
+
+
+def _measured(one: Candidate, case: str, threads: int, again: int) -> dict[str, float]:
+    command = [sys.executable, "-m", "medkd.efficiency.case", case, "--threads", str(threads), "--again", str(again)]
+    for key in ("bundle", "model", "runtime", "precision"):
+        command += [f"--{key}", str(getattr(one, key))]
+    found = watch(command, {**os.environ, "OMP_NUM_THREADS": str(threads)})
+    times = json.loads(found.printed.splitlines()[-1])
+    seconds = found.seconds - again * times["warm"]
+    return {"seconds": seconds, "warm": times["warm"], "peak": found.peak, "area": found.area}
+
+
+def _known(one: Candidate, case: str, dataset_dir: str | Path | None) -> dict[str, Any]:
+    """What does not change from case to case."""
+    own = Candidate(one.name, one.bundle, one.model, "pytorch", "fp32").read()
+    own.inference.update({"device": "cpu", "amp": False})
+    network = own.student()
+    row: dict[str, Any] = {"network": one.name, "runtime": one.runtime, "precision": one.precision}
+    row |= {"file": one.file.stat().st_size / 1e6, "parameters": sum(p.numel() for p in network.parameters())}
+    return {**row, "macs": _macs(lambda: infer(own.inference, network, case)), **_scored(one, dataset_dir)}
+
+
+def _macs(run: Callable[[], Any]) -> float:
+    """Multiply-accumulates of convolutions and matrix products."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        run()
+    return float(counter.get_total_flops()) / 2
+
+
+def _scored(one: Candidate, dataset_dir: str | Path | None) -> dict[str, Any]:
+    if dataset_dir is None:
+        return {}
+    settings = {"device": "cpu", "dataset_dir": str(Path(dataset_dir).resolve()), "progress": False, "num_workers": 0}
+    exported = None if one.runtime == "pytorch" else one.file
+    found = key_score(one.bundle, settings, model=one.model, exported=exported, runtime=one.runtime)
+    if found is None:
+        raise ValueError(f"{dataset_dir}: expected validation images, found none")
+    return dict(zip(("metric", "score"), found, strict=True))
