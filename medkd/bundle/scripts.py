@@ -14,8 +14,7 @@ def find_scripts(bundle: str | Path) -> None:
     if not (folder / "scripts").is_dir():
         return
     sys.path[:] = [str(folder), *(path for path in sys.path if path != str(folder))]
-    for name, module in list(sys.modules.items()):
-        places = [Path(place).resolve() for place in getattr(module, "__path__", [])]
-        if name == "scripts" and folder / "scripts" not in places:
-            for one in [other for other in sys.modules if other == name or other.startswith(f"{name}.")]:
-                del sys.modules[one]
+    known = [Path(place).resolve() for place in getattr(sys.modules.get("scripts"), "__path__", [])]
+    if folder / "scripts" not in known:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "scripts"]:
+            del sys.modules[name]
