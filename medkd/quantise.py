@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Quantisation", "quantise"]
+__all__ = ["Quantisation", "quantise", "write_int8"]
 
 _OPERATORS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _logger = logging.getLogger(__name__)
@@ -60,12 +60,12 @@ def quantise(
     before, attempts = score(path), []
     with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder) / "int8.onnx"
-        _write(path, trial, inputs)
+        write_int8(path, trial, inputs)
         layers = _by_sensitivity(path, trial, inputs[:2])
         for count in _counts(len(layers)):
             kept = _with_sources(path, layers[:count])
             if kept:
-                _write(path, trial, inputs, keep=kept)
+                write_int8(path, trial, inputs, keep=kept)
             found = score(trial)
             attempts.append(f"{found:.4f} with {len(kept)} of {len(layers)} layers in float32")
             _logger.info("int8: score %s, of float32 %.4f", attempts[-1], before)
@@ -86,7 +86,8 @@ def _counts(layers: int) -> Iterator[int]:
         count *= 2
 
 
-def _write(path: Path, output: Path, inputs: Sequence[NDArray[np.float32]], *, keep: Collection[str] = ()) -> None:
+def write_int8(path: Path, output: Path, inputs: Sequence[NDArray[np.float32]], *, keep: Collection[str] = ()) -> None:
+    """Quantise all layers but those to keep, whatever that costs; the arguments are those of ``quantise``."""
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
     root = logging.getLogger()
