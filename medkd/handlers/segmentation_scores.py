@@ -1,7 +1,8 @@
-"""Dice and HD95 per class, case and branch, as metrics of an engine and as CSV files."""
+"""Dice, HD95 and surface Dice per class, case and branch, as metrics of an engine and as CSV files."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pandas as pd
 import torch
 from ignite.engine import Engine, Events
-from monai.metrics import compute_dice, compute_hausdorff_distance
+from monai.metrics import compute_dice, compute_hausdorff_distance, compute_surface_dice
 from torch import Tensor
 
 from medkd.distributed import gathered
@@ -17,6 +18,8 @@ from medkd.files import atomic_path
 from medkd.metrics.spacing import known_spacing
 
 __all__ = ["SegmentationScores", "score_case"]
+
+_SCORES = ("dice", "hd95", "surface_dice")
 
 
 class SegmentationScores:
@@ -26,12 +29,14 @@ class SegmentationScores:
     ``output_dir`` also writes ``cases.csv`` (one row per case, branch and class, with the item's ``patient`` if it has
     one) and ``summary.csv`` (mean, standard deviation, median and number of cases). A class that is absent from
     prediction and label has Dice 1; HD95 is empty where one of the two is absent, and such cases are counted in the
-    summary.
+    summary. The surface Dice is 0 there, and empty where both are.
 
     Args:
         class_names: names of the classes from 1 on; 0 is the background.
         branches: for each branch the key of its one-hot prediction ``[K, *spatial]`` in the engine's output.
         hausdorff: also compute the 95th percentile of the Hausdorff distance, in mm where the spacing is known.
+        surface_tolerance: also compute the normalised surface Dice: the share of both surfaces that lies within this distance of
+            the other one (Nikolov et al., arXiv 1809.04430); in the same unit, > 0.
         output_dir: folder of the CSV files; ``None`` for none.
         label_key: key of the one-hot label ``[K, *spatial]``.
     """
@@ -42,12 +47,13 @@ class SegmentationScores:
         branches: Mapping[str, str],
         *,
         hausdorff: bool = False,
+        surface_tolerance: float | None = None,
         output_dir: str | None = None,
         label_key: str = "label",
     ) -> None:
         self.class_names = list(class_names)
         self.branches = dict(branches)
-        self.hausdorff = hausdorff
+        self.distances: dict[str, Any] = {"hausdorff": hausdorff, "surface_tolerance": surface_tolerance}
         self.output_dir = Path(output_dir) if output_dir else None
         self.label_key = label_key
         self._rows: list[dict[str, Any]] = []
@@ -69,7 +75,7 @@ class SegmentationScores:
             patient = str(source.get("patient", case))
             for branch, key in self.branches.items():
                 if key in item:
-                    rows = score_case(item[key], label, self.class_names, hausdorff=self.hausdorff)
+                    rows = score_case(item[key], label, self.class_names, **self.distances)
                     self._rows += [
                         {"path": path, "case": case, "patient": patient, "branch": branch, **row} for row in rows
                     ]
@@ -81,7 +87,7 @@ class SegmentationScores:
         # Samplers may deal a case to two processes; the path tells cases of one file name apart.
         cases = pd.DataFrame(rows).drop_duplicates(["path", "branch", "class"]).drop(columns="path")
         cases = cases.sort_values(["patient", "case", "branch"], kind="stable", ignore_index=True)
-        for score in ("dice", "hd95") if self.hausdorff else ("dice",):
+        for score in [score for score in _SCORES if score in cases]:
             means = cases.groupby(["branch", "class"], sort=False)[score].mean()
             for (branch, name), value in means.items():
                 engine.state.metrics[f"{branch}_{score}_{name.replace(' ', '_')}"] = float(value)
@@ -93,7 +99,12 @@ class SegmentationScores:
 
 
 def score_case(
-    prediction: Tensor, label: Tensor, class_names: Sequence[str], *, hausdorff: bool = False
+    prediction: Tensor,
+    label: Tensor,
+    class_names: Sequence[str],
+    *,
+    hausdorff: bool = False,
+    surface_tolerance: float | None = None,
 ) -> list[dict[str, Any]]:
     """Scores of one case, a row per class.
 
@@ -102,10 +113,12 @@ def score_case(
         label: one-hot ``[K, *spatial]``; a ``MetaTensor`` if its spacing is to be used.
         class_names: the K - 1 names of the classes from 1 on.
         hausdorff: also compute HD95.
+        surface_tolerance: also compute the normalised surface Dice at this distance.
 
     Returns:
         For each class ``class`` and ``dice`` in [0, 1]; with ``hausdorff`` also ``hd95`` (NaN where prediction or
-        label lacks the class) and ``unit``, ``"mm"`` or ``"voxels"``.
+        label lacks the class), with ``surface_tolerance`` ``surface_dice`` in [0, 1] (NaN where both do), and with either
+        ``unit``, ``"mm"`` or ``"voxels"``.
 
     Raises:
         ValueError: if the shapes differ.
@@ -119,11 +132,15 @@ def score_case(
     rows: list[dict[str, Any]] = [
         {"class": name, "dice": float(value)} for name, value in zip(class_names, dice, strict=True)
     ]
-    if hausdorff:
-        spacing, unit = known_spacing(label)
-        for number, row in enumerate(rows, start=1):
-            hd95 = _hausdorff(pair[0][:, number : number + 1], pair[1][:, number : number + 1], spacing)
-            row |= {"hd95": hd95, "unit": unit}
+    spacing, unit = known_spacing(label)
+    for number, row in enumerate(rows, start=1):
+        one = (pair[0][:, number : number + 1], pair[1][:, number : number + 1])
+        if hausdorff:
+            row |= {"hd95": _hausdorff(*one, spacing)}
+        if surface_tolerance is not None:
+            row |= {"surface_dice": _surface_dice(*one, surface_tolerance, spacing)}
+        if len(row) > 2:
+            row |= {"unit": unit}
     return rows
 
 
@@ -134,9 +151,17 @@ def _hausdorff(prediction: Tensor, label: Tensor, spacing: tuple[float, ...]) ->
     return float(distance)
 
 
+def _surface_dice(prediction: Tensor, label: Tensor, tolerance: float, spacing: tuple[float, ...]) -> float:
+    if not (prediction.any() and label.any()):
+        return 0.0 if prediction.any() or label.any() else float("nan")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # MONAI's metric warns of another function of MONAI
+        return float(compute_surface_dice(prediction, label, [tolerance], include_background=True, spacing=spacing))
+
+
 def _summary(cases: pd.DataFrame) -> pd.DataFrame:
     """Mean, SD, median and number of cases per branch and class, and over the classes of each case."""
-    scores = [score for score in ("dice", "hd95") if score in cases]
+    scores = [score for score in _SCORES if score in cases]
     over_classes = (
         cases.groupby(["branch", "patient", "case"], as_index=False)[scores].mean().assign(**{"class": "mean"})
     )
@@ -148,7 +173,7 @@ def _summary(cases: pd.DataFrame) -> pd.DataFrame:
     complete: pd.DataFrame = summary.reset_index()
     if "unit" in cases:  # of distances; Dice has none
         unit = " and ".join(sorted(cases["unit"].unique()))
-        complete["unit"] = complete["score"].map({"hd95": unit, "dice": ""})
+        complete["unit"] = complete["score"].map({"hd95": unit}).fillna("")
     return complete
 
 

@@ -76,7 +76,7 @@ def confkd(root: Path) -> Case:
         settings={**QUICK, **network, "patch_size": [32, 32], "volumes_per_batch": 2},
         channels=1,
         traced=False,
-        score_header="case,patient,branch,class,dice,hd95,unit",
+        score_header="case,patient,branch,class,dice,hd95,surface_dice,unit",
         score_line=r".+\.nii\.gz,.+,(student|teacher),.+,mm",
         scores=2 * 2 * 3,  # images x branches x classes
         summary="student",
@@ -139,7 +139,7 @@ def compact(root: Path) -> Case:
         settings={**QUICK, **networks, "patch_size": [32, 32], "images_per_batch": 2},
         channels=1,
         traced=False,
-        score_header="case,patient,branch,class,dice,hd95,unit",
+        score_header="case,patient,branch,class,dice,hd95,surface_dice,unit",
         score_line=r".+\.nii\.gz,.+,student,.+,mm",
         scores=2 * 3,  # images x classes
         summary="student",

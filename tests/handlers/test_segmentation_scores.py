@@ -1,12 +1,15 @@
-"""Dice and HD95, against values computed by hand."""
+"""Dice, HD95 and surface Dice, against values computed by hand."""
 
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from ignite.engine import Engine
 from monai.data import MetaTensor
+from scipy.ndimage import binary_erosion
+from scipy.spatial.distance import cdist
 
 from medkd.handlers import SegmentationScores
 from medkd.handlers.segmentation_scores import score_case
@@ -46,6 +49,27 @@ def test_hd95_is_in_the_units_of_the_spacing():
 def test_hd95_is_in_voxels_where_the_spacing_is_unknown():
     rows = score_case(one_hot(SHIFTED, OTHER), one_hot(LEFT, OTHER), CLASSES, hausdorff=True)
     assert (rows[0]["hd95"], rows[0]["unit"]) == (pytest.approx(2.0), "voxels")
+
+
+@pytest.mark.parametrize("tolerance", [0.4, 0.9, 1.6, 3.0])
+def test_surface_dice_is_the_share_of_both_surfaces_near_the_other(tolerance):
+    """Two squares, one two rows below the other; distances of all pairs of their surfaces by SciPy."""
+    truth, found = (region[None].bool().numpy()[0] for region in (one_hot(LEFT)[1], one_hot(SHIFTED)[1]))
+    surfaces = [np.argwhere(mask & ~binary_erosion(mask)) * [1.5, 0.5] for mask in (truth, found)]
+    distances = cdist(*surfaces)
+    near = (distances.min(1) <= tolerance).sum() + (distances.min(0) <= tolerance).sum()
+    label = one_hot(LEFT, OTHER, spacing=(1.5, 0.5))
+    rows = score_case(one_hot(SHIFTED, OTHER), label, CLASSES, surface_tolerance=tolerance)
+    assert rows[0]["surface_dice"] == pytest.approx(near / sum(map(len, surfaces)))
+    assert (rows[0]["surface_dice"] == 1.0) == (tolerance == 3.0)
+    assert rows[1] == {"class": "myocardium", "dice": 1.0, "surface_dice": 1.0, "unit": "mm"}
+
+
+def test_a_surface_that_one_lacks_is_wrong_and_of_neither_there_is_none():
+    rows = score_case(one_hot(LEFT, None), one_hot(LEFT, OTHER), CLASSES, surface_tolerance=1.0)
+    assert rows[1]["surface_dice"] == 0.0
+    rows = score_case(one_hot(LEFT, None), one_hot(LEFT, None), CLASSES, surface_tolerance=1.0)
+    assert math.isnan(rows[1]["surface_dice"])
 
 
 def test_a_class_that_neither_has_is_right_and_has_no_distance():
