@@ -10,7 +10,9 @@ from typing import Any
 
 from medkd.bundle.command_line import unknown_keys
 
-__all__ = ["Ladder", "load_ladder"]
+__all__ = ["EVALUATED_BY", "Ladder", "load_ladder"]
+
+EVALUATED_BY = "evaluated_by"
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,8 @@ class Ladder:
 
     Attributes:
         bundle: the bundle's folder.
-        rungs: for each rung, in order, its overrides of ``train.yaml``.
+        rungs: for each rung, in order, its overrides of ``train.yaml``. One with ``evaluated_by`` is not trained; the
+            configuration of that name, behind ``evaluate.yaml``, scores what is there already.
         claims: for a rung, the rungs it is said to beat.
         margins: for a rung, those to which it is said not to be inferior, and by how much it may be behind; the margin has to be
             chosen before anybody has seen results.
@@ -53,18 +56,23 @@ class Ladder:
         return [self.bundle / "configs" / "train.yaml", *self.recipes]
 
     def known_keys(self) -> dict[str, Any]:
-        """What a rung may override."""
+        """What a rung may say."""
         from monai.bundle import ConfigParser
 
         known: dict[str, Any] = ConfigParser.load_config_files([str(file) for file in self.files])
-        return known
+        return {**known, EVALUATED_BY: None}
 
     def branch_of(self, rung: str) -> str:
         """What the tables of a rung call its network."""
         return str(self.rungs[rung].get("role", self.branch))
 
     def reads(self, rung: str) -> list[str]:
-        """The rungs whose students it learns from: those whose folder beside its own an override names."""
+        """The rungs whose students it learns from: those whose folder beside its own an override names.
+
+        Beside a teacher that is there already none are read.
+        """
+        if any(EVALUATED_BY in other for other in self.rungs.values()):
+            return []
         return list(dict.fromkeys(re.findall(r"\.\./([^/]+)/seed", str(self.rungs.get(rung, {})))))
 
     @property
@@ -90,7 +98,8 @@ def load_ladder(
 
     Args:
         bundle: the bundle's folder.
-        rungs: names of the rungs to keep, or the name of one of the file's ``selections``; ``None`` for all.
+        rungs: names of the rungs to keep, or the name of one of the file's ``selections``; ``None`` for the selection
+            ``default``, or for all where there is none.
         recipes: configuration files behind ``train.yaml``, of every rung.
 
     Raises:
@@ -142,7 +151,7 @@ def load_ladder(
 
 def _selected(every: list[str], selections: Mapping[str, list[str]], wanted: Sequence[str] | None) -> list[str]:
     if not wanted:
-        return every
+        return list(selections.get("default", every))
     if len(wanted) == 1 and wanted[0] in selections:
         return list(selections[wanted[0]])
     return list(wanted)

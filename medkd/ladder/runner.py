@@ -21,7 +21,7 @@ from medkd.datasets.datalist import load_datalist
 from medkd.files import atomic_path, sha256
 from medkd.ladder.cost import timed
 from medkd.ladder.mlflow_parent import ParentRun, start
-from medkd.ladder.plan import Ladder
+from medkd.ladder.plan import EVALUATED_BY, Ladder
 from medkd.ladder.side_by_side import side_by_side
 from medkd.ladder.table import cell_dir, collect, rung_table, write_tables
 from medkd.ladder.verdicts import verdicts
@@ -110,14 +110,16 @@ def _run_cell(ladder: Ladder, folder: Path, settings: Mapping[str, Any], name: s
     log = folder / "log.txt"
     begun = log.is_file()
     cell = {"bundle_root": str(folder), "progress": False, **settings}
-    configs = ladder.bundle / "configs"
+    configs, untrained = ladder.bundle / "configs", cell.pop(EVALUATED_BY, None)
+    evaluation = [*ladder.files, configs / "evaluate.yaml", *([configs / untrained] if untrained else [])]
     find_scripts(ladder.bundle)
     try:
         with _output_to(log), _traceback_printed():
             tracked = {"tracking_uri": _tracking_uri(folder.parents[1]), "run_name": name, "resume": True}
-            with timed(folder, begun=begun):
-                _run_workflow(ladder.files, {**cell, **tracked}, tracking=configs / "tracking.yaml")
-            _run_workflow([*ladder.files, configs / "evaluate.yaml"], cell, tracking=None)
+            if not untrained:
+                with timed(folder, begun=begun):
+                    _run_workflow(ladder.files, {**cell, **tracked}, tracking=configs / "tracking.yaml")
+            _run_workflow(evaluation, cell, tracking=None)
     except Exception as error:
         raise RuntimeError(f"{name} failed: {cause(error)} (its log: {log})") from error
     finally:
@@ -151,7 +153,8 @@ def _run_workflow(files: Sequence[Path], settings: Mapping[str, Any], tracking: 
 
 def _digests(ladder: Ladder) -> dict[str, str]:
     """What the cells are trained and tested with besides the overrides: other defaults make another ladder."""
-    files = [*ladder.files, ladder.bundle / "configs" / "evaluate.yaml"]
+    others = {str(rung[EVALUATED_BY]) for rung in ladder.rungs.values() if EVALUATED_BY in rung}
+    files = [*ladder.files, *(ladder.bundle / "configs" / name for name in ("evaluate.yaml", *sorted(others)))]
     return {file.name: sha256(file)[:12] for file in files}
 
 

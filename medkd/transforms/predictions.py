@@ -8,6 +8,7 @@ from typing import Any
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
+from torch import Tensor
 
 from medkd.reading.predictions import read_prediction
 
@@ -44,5 +45,6 @@ class LoadPredictiond(MapTransform):
         for key in self.key_iterator(item):
             image = item[self.image_key]
             probability = read_prediction(item[key], image, self.num_classes)
-            item[key] = MetaTensor(probability, affine=image.affine) if isinstance(image, MetaTensor) else probability
+            plain = probability.as_subclass(Tensor)  # what a file says of its geometry was compared
+            item[key] = MetaTensor(plain, affine=image.affine) if isinstance(image, MetaTensor) else plain
         return item

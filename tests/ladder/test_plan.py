@@ -65,3 +65,13 @@ def test_a_claim_of_a_rung_that_there_is_not_is_refused(fake_bundle, tmp_path):
     (bundle / "configs" / "ladder.yaml").write_text(text)
     with pytest.raises(ValueError, match="unknown rung 'hihg'; there are low, high; claim of an unknown rung 'lwo'"):
         load_ladder(bundle)
+
+
+def test_a_selection_may_be_the_default(fake_bundle, tmp_path):
+    bundle = shutil.copytree(fake_bundle, tmp_path / "bundle")
+    path = bundle / "configs" / "ladder.yaml"
+    path.write_text(
+        "rungs: {low: {gain: 0.3}, high: {gain: 1}, told: {evaluated_by: told.yaml}}\nselections: {default: [low, high]}\n"
+    )
+    assert list(load_ladder(bundle).rungs) == ["low", "high"]
+    assert load_ladder(bundle, ["told"]).rungs == {"told": {"evaluated_by": "told.yaml"}}
