@@ -3,12 +3,14 @@
     python benchmarks/ladders.py kdas POLYP OUT
     python benchmarks/ladders.py confkd-seeds-3 ACDC OUT --seeds 0 1 2
     python benchmarks/ladders.py ikdmil-gm GLAS OUT
+    python benchmarks/ladders.py compact-polyp POLYP OUT    # after `kdas`, whose teacher of seed 0 teaches
 
 POLYP is the folder of TrainDataset and TestDataset, ACDC that of patient001, patient002, …, GLAS that of images, masks and
 grade.csv. OUT/data gets the datalist, OUT/NAME the cells, their scores per case, and the tables.
 """
 
 import argparse
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -31,6 +33,7 @@ class Table:
     recipes: list[str]
     settings: list[str]
     rungs: list[str]
+    teacher: str = ""  # the table whose teacher's predictions the students learn from
 
 
 def _polyp(*recipes: str, data: tuple[str, ...] = ()) -> Table:
@@ -45,6 +48,11 @@ def _acdc(weak: str, strong: int, rungs: list[str], recipe: str = "cpu") -> Tabl
 def _glas(settings: list[str], rungs: list[str], recipe: str = "cpu") -> Table:
     data = ["glas", "--positive_fraction", "0.1"]
     return Table("ikdmil_histology_segmentation", data, [recipe], settings, rungs)
+
+
+def _compact_polyp(*data: str) -> Table:
+    kind = ["polyp", "--sequences", "clinicdb", *data]
+    return Table("compact_segmentation", kind, ["polyp"], [], ["folder"], teacher="kdas")
 
 
 TABLES = {
@@ -63,6 +71,8 @@ TABLES = {
         _GLAND, ["mil_teacher", "pseudo_masks", "fusion", "weighted_ce", "role_switch", "full_supervision"]
     ),
     "ikdmil-dice": _glas(_DICE, ["mil_teacher", "pseudo_masks", "fusion", "role_switch"]),
+    "compact-polyp": _compact_polyp(),
+    "compact-polyp-200": _compact_polyp("--labelled", "200"),
     "ikdmil-gpu": _glas(_GLAND, [], "gpu"),
 }
 
@@ -81,13 +91,26 @@ def main() -> int:
     data = options.output / "data" / "-".join([kind, *(word.lstrip("-") for word in how)])
     if not data.exists():
         medkd("data", kind, options.source, str(data), *how)
-    bundle = BUNDLES / table.bundle
+    bundle, settings = BUNDLES / table.bundle, list(table.settings)
+    if table.teacher:
+        settings.append(f"teacher_dir={predictions(options.output, table.teacher, data)}")
     command = ["ladder", str(bundle), "--dataset_dir", str(data), "--output_dir", str(options.output / options.table)]
     command += ["--recipe", *(str(bundle / "configs" / "recipes" / f"{name}.yaml") for name in table.recipes)]
     rungs = options.rungs or table.rungs
     command += ["--seeds", *options.seeds, "--jobs", options.jobs, *(["--rungs", *rungs] if rungs else [])]
-    medkd(*command, *(["--set", *table.settings] if table.settings else []))
+    medkd(*command, *(["--set", *settings] if settings else []))
     return 0
+
+
+def predictions(output: Path, ladder: str, data: Path) -> Path:
+    """Of the teacher that another table's rung ``teacher`` left with seed 0."""
+    folder, bundle = output / "data" / f"{data.name}-{ladder}-teacher", output / "data" / f"{ladder}-teacher"
+    if not bundle.exists():
+        medkd("bundle", TABLES[ladder].bundle, str(bundle))
+        (bundle / "models").mkdir()
+        shutil.copy(output / ladder / "teacher" / "seed0" / "models" / "model.pt", bundle / "models" / "model.pt")
+    medkd("teach", str(bundle), str(data), str(folder))  # which does nothing again
+    return folder.resolve()
 
 
 def medkd(*arguments: str) -> None:
