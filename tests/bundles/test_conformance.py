@@ -15,7 +15,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_metad
 
 from medkd.datasets import load_datalist
 
-from .conftest import ROOT, Case
+from ..cases import ROOT, Case
 
 SCHEMA = Path(__file__).parents[1] / "reference" / "meta_schema_20240725.json"
 

@@ -10,7 +10,8 @@ from monai.bundle import ConfigParser
 
 from medkd.networks import EfficientNetLite
 
-from .conftest import ROOT, Case
+from ..cases import ROOT, Case
+from .conftest import METHODS
 
 
 def _encoder(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -25,7 +26,7 @@ def test_a_student_starts_from_imagenet_and_is_applied_without(
         pytest.skip("the extra imagenet is not installed")
     own = {key: value for key, value in case.settings.items() if "_def#" not in key and key != "teacher_path"}
     short = {"max_epochs": 1, "epoch_length": 1, "val_interval": 0, "learning_rate": 1e-6}
-    alone = {"kdas": {"alpha": 0}, "compact": {"pixel_weight": 0}}.get(case.bundle.name.partition("_")[0], {})
+    alone = METHODS[case.bundle.name.partition("_")[0]].alone
     recipe = "recipes/lite.yaml" if case.channels == 1 else "recipes/cpu.yaml"
     case.run(["train.yaml", recipe], bundle_root=tmp_path, dataset_dir=case.data, **{**own, **short, **alone})
     content = torch.load(tmp_path / "models" / "model.pt", weights_only=True)

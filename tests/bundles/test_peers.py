@@ -15,8 +15,9 @@ from medkd.export import export_bundle
 from medkd.ladder import Ladder, load_ladder, run_ladder
 from medkd.networks import DualBranchUNet, load_model
 
+from ..cases import ROOT, Case
 from ..helpers import run_bundle
-from .conftest import ROOT, Case, confkd
+from ..methods.confkd import case as confkd
 
 PEERS = ["mean_teacher", "cross_pseudo_supervision"]
 BUNDLE = ROOT / "bundles" / "confkd_cardiac_mri_segmentation"

@@ -13,8 +13,8 @@ from PIL import Image
 from medkd.datasets import make_polyp_phantoms
 from medkd.engines import autocast_dtype
 
+from ..cases import ROOT, Case
 from ..helpers import run_bundle
-from .conftest import ROOT, Case
 from .test_resume import identical
 
 CONFIGS = ROOT / "bundles" / "kdas_polyp_segmentation" / "configs"

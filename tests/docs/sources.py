@@ -1,7 +1,6 @@
 """Small sources in the layouts that the commands of the documentation expect, each under the name that a page gives it."""
 
 import csv
-from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
@@ -161,12 +160,6 @@ def glas(folder: Path) -> None:
     (folder / "grade.csv").write_text("\n".join(rows) + "\n")
 
 
-BY_METHOD: dict[str, dict[str, Callable[[Path], None]]] = {
-    "confkd": {"ACDC_FOLDER": acdc, "STUDY": study},
-    "compact": {"DIR": hearts, "TEACHER": teacher, "IMAGES": heart_images},
-    "kdas": {"POLYP_FOLDER": polyp, "FRAMES": frames, "MASKS": frame_masks},
-    "ikdmil": {"TILES": tiles, "MASKS": tile_masks, "labels.csv": tile_labels, "SLIDES": slides},
-}
 BY_DATASET = {
     "acdc": {"SOURCE": acdc},
     "camelyon16": {"SLIDES": camelyon16},

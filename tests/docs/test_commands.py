@@ -15,7 +15,7 @@ import yaml
 from medkd.bundle import bundle_path
 from medkd.cli import _parser
 
-from ..serving.conftest import QUICK, SMALL, TRAINING, edit
+from ..serving.conftest import METHODS, QUICK, edit
 from . import sources, warm
 from .pages import PAGES, ROOT, Block, blocks, words
 
@@ -44,13 +44,9 @@ FOLLOWED += [
 ]
 FOLLOWED += [(f"docs/methods/{name}.md", None) for name in ("confkd", "ikdmil", "kdas")]
 FOLLOWED += [(f"data/{name}/README.md", None) for name in sources.BY_DATASET]
-FOLLOWED += [(f"bundles/{name}/docs/README.md", None) for name in SMALL]
+FOLLOWED += [(f"bundles/{name}/docs/README.md", None) for name in METHODS]
 FOLLOWED += [("docs/index.md", None)]
 QUICKEST = {**QUICK, "max_epochs": 1, "val_interval": 1}
-LADDERS = {
-    "confkd": {"rungs": ["one_branch", "kl_entropy"], "claims": {"kl_entropy": ["one_branch"]}, "selections": {}},
-    "compact": {"rungs": ["teacher", "pixel"], "claims": {"pixel": ["teacher"]}, "selections": {}},
-}
 
 
 def reason(command: str) -> str | None:
@@ -78,7 +74,7 @@ class Reader:
             "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
         }
         self.sources.mkdir(parents=True)
-        for name, make in sources.BY_METHOD.get(method, {}).items():
+        for name, make in (METHODS[bundle_path(method).name].sources if method else {}).items():
             make(self.sources / name)
         self.furnish(folder)
 
@@ -89,15 +85,14 @@ class Reader:
         configs = folder / "configs"
         if not configs.is_dir():
             return
-        name = next(name for name in SMALL if name.startswith(self.method))
-        edit(configs / "train.yaml", **SMALL[name], **QUICKEST, **TRAINING[name])
-        edit(configs / "inference.yaml", **SMALL[name])
+        known = METHODS[bundle_path(self.method).name]
+        edit(configs / "train.yaml", **known.small, **QUICKEST, **known.training)
+        edit(configs / "inference.yaml", **known.small)
         if (configs / "slides.yaml").is_file():  # which needs tiles that are not squeezed
             edit(configs / "train.yaml", image_size=[64, 64])
-        if self.method in LADDERS:
-            ladder = LADDERS[self.method]
+        if known.ladder:
             rungs = yaml.safe_load((configs / "ladder.yaml").read_text())["rungs"]
-            ladder = {**ladder, "rungs": {rung: rungs[rung] for rung in ladder["rungs"]}}
+            ladder = {**known.ladder, "rungs": {rung: rungs[rung] for rung in known.ladder["rungs"]}}
             (configs / "ladder.yaml").write_text(yaml.safe_dump(ladder, sort_keys=False))
 
     def follow(self, parts: list[Block], folder: Path | None = None) -> Path:

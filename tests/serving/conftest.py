@@ -12,24 +12,12 @@ from monai.bundle import ConfigParser
 from medkd.datasets import make_cardiac_phantoms
 from medkd.serving import deploy
 
+from ..methods.method import methods
 from .monai_label import Server, usable
 
 BUNDLES = Path(__file__).resolve().parents[2] / "bundles"
-SMALL = {
-    "confkd_cardiac_mri_segmentation": {"network_def#channels": [4, 8, 16, 16], "patch_size": [32, 32]},
-    "kdas_polyp_segmentation": {"image_size": [64, 96]},
-    "ikdmil_histology_segmentation": {"image_size": [64, 48]},
-    "compact_segmentation": {"patch_size": [32, 32]},
-}
-
-
+METHODS = methods()
 QUICK = {"num_workers": 0, "progress": False, "epoch_length": 2}
-TRAINING = {
-    "confkd_cardiac_mri_segmentation": {"volumes_per_batch": 2},
-    "kdas_polyp_segmentation": {"scales": [1.0], "batch_size": 2, "teacher_def#backbone": "b1"},
-    "ikdmil_histology_segmentation": {"batch_size": 4, "switch_epochs": [1], "teacher_epochs": 1},
-    "compact_segmentation": {"images_per_batch": 2, "teacher_def#features": [8, 8, 16, 32, 64, 16]},
-}
 
 
 def edit(path: Path, **changes) -> None:
@@ -50,10 +38,10 @@ def small_copy(name: str, folder: Path) -> Path:
     """A bundle whose configurations are a test's size, with weights that fit."""
     bundle = folder / name
     shutil.copytree(BUNDLES / name, bundle, ignore=shutil.ignore_patterns("models", "checkpoints", "eval", "data"))
-    edit(bundle / "configs" / "inference.yaml", **SMALL[name])
+    edit(bundle / "configs" / "inference.yaml", **METHODS[name].small)
     if (bundle / "configs" / "slides.yaml").is_file():
         edit(bundle / "configs" / "slides.yaml", downsample=1)
-    edit(bundle / "configs" / "train.yaml", **SMALL[name], **QUICK, **TRAINING[name])
+    edit(bundle / "configs" / "train.yaml", **METHODS[name].small, **QUICK, **METHODS[name].training)
     parser = ConfigParser()
     parser.read_config(str(bundle / "configs" / "train.yaml"))
     torch.manual_seed(0)

@@ -11,10 +11,10 @@ from monai.bundle import ConfigParser
 from medkd.bundle import read_bundle
 from medkd.serving import deployment_problems
 
-from .conftest import SMALL, edit, small_copy
+from .conftest import METHODS, edit, small_copy
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", METHODS)
 def test_our_bundles_can_be_served(name, tmp_path):
     assert deployment_problems(small_copy(name, tmp_path)) == []
 

@@ -16,18 +16,13 @@ from medkd.datasets import make_cardiac_phantoms, make_histology_phantoms, make_
 from medkd.serving import deploy
 
 from .. import helpers
-from .conftest import SMALL, small_copy
+from .conftest import METHODS, small_copy
 from .monai_label import Server
 
-HEART, POLYP, TISSUE, COMPACT = SMALL
-STUDIES = {HEART: "heart", POLYP: "polyp", TISSUE: "tissue", COMPACT: "heart"}
-VOLUMES = (HEART, COMPACT)
-TERMS = {
-    HEART: ["train_kl", "train_pce"],
-    POLYP: ["train_attention"],
-    TISSUE: ["train_distillation"],
-    COMPACT: ["train_pixel"],
-}
+HEART, POLYP, TISSUE = "confkd_cardiac_mri_segmentation", "kdas_polyp_segmentation", "ikdmil_histology_segmentation"
+STUDIES = {name: method.kind for name, method in METHODS.items()}
+VOLUMES = [name for name, kind in STUDIES.items() if kind == "heart"]
+FIRST = {"heart": "heart0.nii.gz", "polyp": "polyp0.png", "tissue": "tissue0.png"}
 
 
 def run_bundle(bundle: Path, image: Path, out: Path, **more: object) -> np.ndarray:
@@ -65,7 +60,6 @@ def files(tmp_path_factory):
         found[model] = {f"{kind}{i}": labels / image.name for i, image in enumerate(images)}
         for i, image in enumerate(images):
             shutil.copy(image, folder / "studies" / f"{kind}{i}{''.join(image.suffixes)}")
-    found[COMPACT] = dict(found[HEART])
     found[HEART]["heart2"] = folder / "heart" / "weak_labels" / "phantom003.nii.gz"
     found[HEART]["heart4"] = partly_annotated(found[HEART]["heart4"], folder / "partly.nii.gz")
     Image.open(folder / "studies" / "polyp0.png").save(folder / "studies" / "photo.jpg", quality=95)
@@ -86,13 +80,13 @@ def server(label_env, files, tmp_path_factory):
         str(folder),
     ]
     subprocess.run(download, check=True, capture_output=True, env=environment)
-    for name in SMALL:
+    for name in METHODS:
         bundle = small_copy(name, folder / "bundles")
         if name == TISSUE:  # stage 1 trains it
             (bundle / "checkpoints" / "teacher.pt").unlink()
         deploy(bundle, folder / "monaibundle")
     made = Server(label_env, folder / "monaibundle", files[0], folder)
-    yield made.start("--conf", "models", ",".join(SMALL), "--conf", "zoo_source", "ngc", "--conf", "sam2", "false")
+    yield made.start("--conf", "models", ",".join(METHODS), "--conf", "zoo_source", "ngc", "--conf", "sam2", "false")
     made.stop()
 
 
@@ -105,18 +99,12 @@ def test_every_bundle_is_offered_with_its_labels(server):
     models = server.info()["models"]
     assert models[HEART]["labels"] == {"right ventricle": 1, "myocardium": 2, "left ventricle": 3}
     assert (models[POLYP]["labels"], models[TISSUE]["labels"]) == ({"polyp": 1}, {"tumour": 1})
-    assert set(server.info()["trainers"]) == set(SMALL)
+    assert set(server.info()["trainers"]) == set(METHODS)
 
 
 @pytest.mark.parametrize(
     ("model", "image"),
-    [
-        (HEART, "heart0.nii.gz"),
-        (POLYP, "polyp0.png"),
-        (POLYP, "photo.jpg"),
-        (TISSUE, "tissue0.png"),
-        (COMPACT, "heart0.nii.gz"),
-    ],
+    [*((name, FIRST[kind]) for name, kind in STUDIES.items()), (POLYP, "photo.jpg")],
 )
 def test_inference_is_the_bundle_s_own(server, studies, tmp_path, model, image):
     mask = tmp_path / ("served.nii.gz" if model in VOLUMES else "served.png")
@@ -139,7 +127,7 @@ def test_slicer_gets_nrrd_in_the_image_s_place(server, studies, tmp_path):
         assert np.allclose(getattr(found, part)(), getattr(own, part)(), atol=1e-5)
 
 
-@pytest.mark.parametrize("model", SMALL)
+@pytest.mark.parametrize("model", METHODS)
 def test_corrected_labels_train_the_student_with_distillation(server, files, tmp_path, model):
     studies, labels = files
     for image, label in labels[model].items():
@@ -155,7 +143,7 @@ def test_corrected_labels_train_the_student_with_distillation(server, files, tmp
     client = MlflowClient(server.store)
     (run,) = client.search_runs([client.get_experiment_by_name(model).experiment_id])
     assert run.info.status == "FINISHED"
-    assert all(run.data.metrics[term] > 0 for term in TERMS[model])
+    assert all(run.data.metrics[term] > 0 for term in METHODS[model].terms)
     if model == TISSUE:
         assert (weights.parents[1] / "checkpoints" / "teacher" / "best.pt").is_file()
     image = next(p for p in studies.iterdir() if p.name.startswith(f"{STUDIES[model]}0."))
