@@ -48,6 +48,10 @@ def deployment_problems(
         served = read_bundle(path)
     except ValueError as error:
         return [*problems, str(error)]
+    if runtime not in (None, "pytorch") and "runtime" not in served.inference:
+        problems.append(
+            f"{path / 'configs'}: expected the key runtime in inference.yaml, found none; the server reads it there"
+        )
     served.run_by(runtime, precision)
     problems += [*_key_problems(served), *_label_problems(served), *_handler_problems(served)]
     return problems or _running_problems(served)

@@ -1,6 +1,7 @@
 """An exported network is a network; tests/bundles/test_export.py compares those of the bundles with what they come from."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from monai.data import MetaTensor, decollate_batch, list_data_collate
 from monai.transforms import Compose, EnsureChannelFirstd, Invertd, Resized
 from torch import nn
 
+from medkd.export import FORMATS
 from medkd.networks import ExportedNetwork
 
 
@@ -40,6 +42,19 @@ def test_what_is_none_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"none")
     with pytest.raises(ValueError, match=f"{name}: expected an exported network, found none"):
         ExportedNetwork(str(tmp_path / name))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("runtime", ["onnx", "openvino"])
+def test_several_threads_infer_at_once(tmp_path: Path, runtime: str) -> None:
+    """As a server does; each gets what is its own, and keeps it."""
+    network, path = nn.Sequential(nn.Conv2d(1, 16, 5), nn.Conv2d(16, 2, 5)).eval(), tmp_path / "model.onnx"
+    FORMATS["onnx"](network, torch.zeros(1, 1, 96, 96), path, {})
+    student, images = ExportedNetwork(path, runtime), torch.randn(24, 1, 1, 96, 96)
+    with ThreadPoolExecutor(4) as pool, torch.no_grad():
+        found = list(pool.map(student, images))
+        for x, prediction in zip(images, found, strict=True):
+            torch.testing.assert_close(prediction, network(x), atol=1e-5, rtol=1e-4)
 
 
 def test_another_suffix_is_refused() -> None:

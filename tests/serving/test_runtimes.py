@@ -1,6 +1,7 @@
 """An exported student in a real server: the masks of PyTorch, by what was exported, until it is trained again."""
 
 import json
+import shutil
 
 import nibabel as nib
 import numpy as np
@@ -68,6 +69,19 @@ def test_what_is_served_says_what_runs_it(heart, tmp_path, capsys):
     version = keep_student(place, retrained(heart, tmp_path))
     assert yaml.safe_load((version / "configs" / "inference.yaml").read_text())["runtime"] == "pytorch"
     assert not (version / "models" / "model.onnx").exists()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_configuration_that_cannot_say_it_is_refused(heart, tmp_path):
+    """Of an earlier version, or by others: the server would run PyTorch, and nobody would know."""
+    old = shutil.copytree(heart, tmp_path / "old")
+    config = old / "configs" / "inference.yaml"
+    lines = config.read_text().splitlines(keepends=True)
+    plain = [line for line in lines if not line.startswith(("runtime:", "precision:", "network:"))]
+    config.write_text("".join(plain).replace("network: '@network'", "network: '@network_def'"))
+    with pytest.raises(ValueError, match=r"expected the key runtime in inference\.yaml, found none"):
+        deploy(old, tmp_path / "app", runtime="onnx")
+    assert deploy(old, tmp_path / "app").path.is_dir()
 
 
 @pytest.mark.filterwarnings("ignore")
