@@ -9,16 +9,16 @@ BIN := $(VENV)/bin
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[polyp,slides,imagenet]"
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable ".[polyp,slides,imagenet]"
 	touch $@
 
 $(VENV)/.test: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable ".[test]"
 	touch $@
 
 $(VENV)/.docs: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable ".[docs]"
 	touch $@
 
 demo: $(VENV)/.installed
@@ -33,7 +33,7 @@ label-env: .label-env/medkd-ready.txt
 
 # What runs in the server counts for the coverage of the tests.
 .label-env/.test: .label-env/medkd-ready.txt constraints.txt
-	.label-env/bin/python -m pip install --quiet --constraint constraints.txt coverage
+	.label-env/bin/python -m pip install --quiet --no-compile --constraint constraints.txt coverage
 	touch $@
 
 test: $(VENV)/.test .label-env/.test
