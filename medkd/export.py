@@ -71,7 +71,7 @@ def export_bundle(
         images: what to compare the outputs on, or to calibrate 8 bits on; anything that the bundle's inference takes as
             ``dataset_dir``, which is the default.
         model_path: the weights; ``models/model.pt`` of the bundle by default.
-        output: the file to write; ``medkd.bundle.runtimes.exported_path`` by default, where inference looks for it.
+        output: the file to write; beside the weights by default, where inference looks for it (``medkd.bundle.runtimes.exported_path``).
         tolerance: the largest difference that is accepted, relative to the largest output or 1; 1e-4 by default, of fp16 1e-2.
         precision: ``"fp32"``, or of ONNX ``"fp16"``, weights in 16 bits: half the file, computed in float32, or ``"int8"``:
             weights and activations in 8 bits, see ``medkd.quantise``.
@@ -97,7 +97,7 @@ def export_bundle(
         raise ValueError("expected a dataset_dir for int8 alone; images are what outputs are compared on")
     write, model = FORMATS[format], Path(model_path or bundle / "models" / "model.pt")
     network, inputs = network_inputs(bundle, images, model)
-    path = Path(output or exported_path(bundle / "models" / "model.pt", format, precision))
+    path = Path(output or exported_path(model, format, precision))
     metadata = {**read_metadata(bundle, model), "student_sha256": sha256(model)}
     with atomic_path(path) as partial, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tracers warn of every shape they take for a constant, which here it is
@@ -132,7 +132,7 @@ def _export_int8(
         metric[:] = [found[0]]
         return found[1]
 
-    path = Path(output or exported_path(bundle / "models" / "model.pt", "onnx", "int8"))
+    path = Path(output or exported_path(model, "onnx", "int8"))
     with tempfile.TemporaryDirectory() as folder, atomic_path(path) as partial:
         first = images or load_datalist(dataset_dir, "training")[0]["image"]
         whole = export_bundle(bundle, format="onnx", images=first, model_path=model, output=f"{folder}/whole.onnx")

@@ -71,7 +71,8 @@ def load_student(path: str | Path, network: nn.Module) -> nn.Module:
 
 
 def _command(path: Path) -> str:
-    name = "onnx" if path.suffix == ".onnx" else {".ts": "torchscript", ".pt2": "exported_program"}[path.suffix]
-    precision = [part for part in path.suffixes if part.lstrip(".") in PRECISIONS]
-    more = f" --precision {precision[0].lstrip('.')}" if precision else ""
-    return f"`medkd export {path.parent.parent} --format {name}{more}` makes it"
+    """What makes an exported file; 8 bits are decided on a datalist."""
+    name = next(runtime for runtime, suffix in RUNTIMES.items() if suffix == path.suffix)
+    precision = next((part[1:] for part in path.suffixes if part[1:] in PRECISIONS), "fp32")
+    more = {"fp32": "", "fp16": " --precision fp16", "int8": " --precision int8 --dataset_dir DIR"}[precision]
+    return f"`medkd export BUNDLE --model_path {path.with_name(path.name.partition('.')[0] + '.pt')} --format {name}{more}` makes it"

@@ -36,11 +36,12 @@ def _run(options: argparse.Namespace) -> None:
     from pathlib import Path
 
     from medkd.efficiency import candidates, compare
-    from medkd.efficiency.results import log, write
+    from medkd.efficiency.results import check_place, log, write
 
+    folder = Path(options.output_dir)
+    check_place(folder)
     given = {name: getattr(options, name) for name in ("threads", "rounds", "limit", "dataset_dir")}
     measured = compare(candidates(options.networks, options.runtimes), options.images, **given, tell=print)
-    folder = Path(options.output_dir)
     print(f"\n{write(measured, folder)}\n")
     print(f"Written:  {folder.resolve()}")
     if options.tracking_uri:

@@ -22,7 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset_dir", default=None, help="for int8: a datalist, whose validation images decide")
     parser.add_argument("--bound", type=float, default=0.005, help="for int8: how far the key metric may fall")
     parser.add_argument("--model_path", default=None, help="weights (default: BUNDLE/models/model.pt)")
-    parser.add_argument("--output", default=None, help="file to write (default: BUNDLE/models/model.ts, .onnx or .pt2)")
+    parser.add_argument(
+        "--output", default=None, help="file to write (default: beside the weights, as .ts, .onnx or .pt2)"
+    )
     parser.set_defaults(run=_run)
 
 

@@ -14,7 +14,6 @@ __all__ = ["main"]
 
 def main() -> None:
     """Read, infer and post-process an image, once and again."""
-    started = time.perf_counter()
     parser = argparse.ArgumentParser()
     parser.add_argument("image")
     for name in ("bundle", "model", "runtime", "precision"):
@@ -34,13 +33,12 @@ def main() -> None:
     found.inference.update({"device": "cpu"})
     network = found.student()
     infer(found.inference, network, options.image)
-    ready = time.perf_counter() - started
     times = []
     for _ in range(options.again):
         begun = time.perf_counter()
         infer(found.inference, network, options.image)
         times.append(time.perf_counter() - begun)
-    sys.stdout.write(json.dumps({"first": ready, "warm": statistics.median(times)}) + "\n")
+    sys.stdout.write(json.dumps({"warm": statistics.median(times), "again": sum(times)}) + "\n")
 
 
 if __name__ == "__main__":

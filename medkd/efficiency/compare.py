@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,16 +47,21 @@ def compare(
 
     Returns:
         A row per process: ``network``, ``runtime``, ``precision``, ``case``, ``seconds`` (program start to end, less what is
-        inferred again), ``warm`` (seconds of a case, once it runs), ``peak`` (MiB), ``area`` (MiB·s, with what is inferred
-        again), ``file`` (MB), ``parameters``, ``macs`` (of a case), and ``metric`` with ``score``.
+        inferred again), ``warm`` (seconds of a case, once it runs), ``peak`` (MiB), ``area`` (MiB·s, of the same time as
+        ``seconds``), ``file`` (MB), ``parameters``, ``macs`` (of a case), and ``metric`` with ``score``.
 
     Raises:
-        ValueError: if there are no images.
+        ValueError: for a number below 1, or if there are no images, or no validation images.
     """
+    counts = {"threads": threads, "rounds": rounds, "again": again, "limit": 1 if limit is None else limit}
+    problems = [f"{name}: expected at least 1, got {value}" for name, value in counts.items() if value < 1]
+    if problems:
+        raise ValueError("; ".join(problems))
     pictures = networks[0].read().pictures
     cases = [item["image"] for item in (find_frames if pictures else find_studies)(images)]
     chosen = cases[:: -(-len(cases) // limit)] if limit else cases
-    known = {one: _known(one, chosen[0], dataset_dir) for one in networks}
+    sizes = {(one.bundle, one.model): _sizes(one, chosen[0]) for one in networks}
+    known = {one: {**_known(one, dataset_dir), **sizes[one.bundle, one.model]} for one in networks}
     rows = []
     for number in range(rounds):
         for case in chosen:
@@ -73,27 +79,26 @@ def _measured(one: Candidate, case: str, threads: int, again: int) -> dict[str, 
         command += [f"--{key}", str(getattr(one, key))]
     found = watch(command, {**os.environ, "OMP_NUM_THREADS": str(threads)})
     times = json.loads(found.printed.splitlines()[-1])
-    seconds = found.seconds - again * times["warm"]
-    return {"seconds": seconds, "warm": times["warm"], "peak": found.peak, "area": found.area}
+    seconds = found.seconds - times["again"]
+    return {"seconds": seconds, "warm": times["warm"], "peak": found.peak, "area": found.area(seconds)}
 
 
-def _known(one: Candidate, case: str, dataset_dir: str | Path | None) -> dict[str, Any]:
+def _known(one: Candidate, dataset_dir: str | Path | None) -> dict[str, Any]:
     """What does not change from case to case."""
-    own = Candidate(one.name, one.bundle, one.model, "pytorch", "fp32").read()
-    own.inference.update({"device": "cpu", "amp": False})
-    network = own.student()
-    row: dict[str, Any] = {"network": one.name, "runtime": one.runtime, "precision": one.precision}
-    row |= {"file": one.file.stat().st_size / 1e6, "parameters": sum(p.numel() for p in network.parameters())}
-    return {**row, "macs": _macs(lambda: infer(own.inference, network, case)), **_scored(one, dataset_dir)}
+    row = {"network": one.name, "runtime": one.runtime, "precision": one.precision}
+    return {**row, "file": one.file.stat().st_size / 1e6, **_scored(one, dataset_dir)}
 
 
-def _macs(run: Callable[[], Any]) -> float:
-    """Multiply-accumulates of convolutions and matrix products."""
+def _sizes(one: Candidate, case: str) -> dict[str, float]:
+    """Parameters, and multiply-accumulates of a case's convolutions and matrix products, whatever runs them."""
     from torch.utils.flop_counter import FlopCounterMode
 
+    own = replace(one, runtime="pytorch", precision="fp32").read()
+    own.inference.update({"device": "cpu", "amp": False})
+    network = own.student()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        run()
-    return float(counter.get_total_flops()) / 2
+        infer(own.inference, network, case)
+    return {"parameters": sum(p.numel() for p in network.parameters()), "macs": counter.get_total_flops() / 2}
 
 
 def _scored(one: Candidate, dataset_dir: str | Path | None) -> dict[str, Any]:

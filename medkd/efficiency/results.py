@@ -10,15 +10,28 @@ from medkd.efficiency.picture import save_picture
 from medkd.efficiency.table import render, summary
 from medkd.files import atomic_path
 
-__all__ = ["log", "write"]
+__all__ = ["check_place", "log", "write"]
 
+_ROWS = "measured.csv"
 _NUMBERS = ("seconds", "warm", "peak", "area", "file", "parameters", "macs", "score")
+
+
+def check_place(folder: Path) -> None:
+    """Measurements are not replaced.
+
+    Raises:
+        FileExistsError: if there are some in the folder.
+    """
+    if (folder / _ROWS).exists():
+        raise FileExistsError(
+            f"{folder / _ROWS}: expected no earlier measurement, found one; name another --output_dir"
+        )
 
 
 def write(measured: pd.DataFrame, folder: Path) -> str:
     """``measured.csv``, a row per process; ``table.md``, which is returned; with scores ``pareto.png``."""
     text = render(measured)
-    with atomic_path(folder / "measured.csv") as partial:
+    with atomic_path(folder / _ROWS) as partial:
         measured.to_csv(partial, index=False)
     with atomic_path(folder / "table.md") as partial:
         partial.write_text(text + "\n", encoding="utf-8")

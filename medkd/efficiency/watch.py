@@ -22,14 +22,22 @@ class Watched:
     Attributes:
         printed: on standard output.
         seconds: from its start to its end.
-        peak: the largest resident memory of it and its children, in MiB.
-        area: under the curve of that memory over time, in MiB·s, as FLARE's challenges count it.
+        memory: resident memory of it and its children, in MiB, at times in seconds from its start.
     """
 
     printed: str
     seconds: float
-    peak: float
-    area: float
+    memory: Sequence[tuple[float, float]]
+
+    @property
+    def peak(self) -> float:
+        """The largest memory, in MiB."""
+        return max((memory for _, memory in self.memory), default=0.0)
+
+    def area(self, until: float) -> float:
+        """Under the curve of memory over time up to a time, in MiB·s, as FLARE's challenges count it."""
+        times = [0.0, *(min(when, until) for when, _ in self.memory)]
+        return sum(memory * (now - last) for (_, memory), last, now in zip(self.memory, times, times[1:], strict=False))
 
 
 def watch(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Watched:
@@ -39,15 +47,13 @@ def watch(command: Sequence[str], environment: Mapping[str, str] | None = None) 
         RuntimeError: if it fails, with the end of what it said.
     """
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        started = last = time.perf_counter()
+        started, memory = time.perf_counter(), []
         process = subprocess.Popen(
             command, stdout=out, stderr=err, env=None if environment is None else dict(environment)
         )
-        peak = area = 0.0
         try:
             while process.poll() is None:
-                memory, now = _resident(process.pid), time.perf_counter()
-                peak, area, last = max(peak, memory), area + memory * (now - last), now
+                memory.append((time.perf_counter() - started, _resident(process.pid)))
                 time.sleep(_INTERVAL)
         finally:
             process.kill()
@@ -59,7 +65,7 @@ def watch(command: Sequence[str], environment: Mapping[str, str] | None = None) 
             raise RuntimeError(
                 f"{' '.join(command)}: expected success, found exit {process.returncode}:\n{err.read()[-2000:]}"
             )
-        return Watched(out.read(), seconds, peak, area)
+        return Watched(out.read(), seconds, memory)
 
 
 def _resident(pid: int) -> float:

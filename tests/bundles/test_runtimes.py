@@ -86,7 +86,7 @@ def test_in_half_precision_the_file_is_half_as_large(
         ({"precision": "int8"}, "precision: expected fp32 of pytorch, found 'int8'"),
         (
             {"runtime": "onnx", "precision": "int8"},
-            "model.int8.onnx: expected the exported student, found nothing there; `medkd export {bundle} --format onnx --precision int8` makes it",
+            "model.int8.onnx: expected the exported student, found nothing there; `medkd export BUNDLE --model_path {bundle}/models/model.pt --format onnx --precision int8 --dataset_dir DIR` makes it",
         ),
     ],
 )  # fmt: skip
@@ -114,3 +114,18 @@ def test_an_export_of_an_earlier_student_is_not_used(case: Case, own: Path, tmp_
             ValueError, match=r"expected what was exported of \S+model\.pt as it is now, found a network"
         ):
             found.student()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("case", ["kdas"], indirect=True)
+def test_a_student_elsewhere_is_exported_where_it_is_looked_for(case: Case, own: Path, tmp_path: Path) -> None:
+    """Of a ladder's cell, for example: beside its weights, and not over what the bundle's own student has."""
+    weights = tmp_path / "cell" / "models" / "model.pt"
+    weights.parent.mkdir(parents=True)
+    shutil.copy(own / "models" / "model.pt", weights)
+    before = (own / "models" / "model.ts").stat().st_mtime_ns
+    where = ["--model_path", str(weights), "--images", str(case.data / "images")]
+    assert main(["export", str(own), "--format", "torchscript", *where]) == 0
+    assert (weights.parent / "model.ts").is_file()
+    assert (own / "models" / "model.ts").stat().st_mtime_ns == before
+    assert _masks(own, case, tmp_path / "out", runtime="torchscript", model_path=weights)

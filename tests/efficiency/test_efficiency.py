@@ -1,5 +1,6 @@
 """What networks cost: programs that are watched, what is compared, and the command on a real bundle."""
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -8,11 +9,14 @@ import pandas as pd
 import pytest
 import torch
 
+from medkd.bundle.runtimes import PRECISIONS
 from medkd.cli import main
+from medkd.cli.runtime import add_runtime
 from medkd.datasets import make_polyp_phantoms
-from medkd.efficiency import candidates
+from medkd.efficiency import candidates, compare
 from medkd.efficiency.picture import pareto
-from medkd.efficiency.watch import watch
+from medkd.efficiency.watch import Watched, watch
+from medkd.networks.exported import RUNTIMES
 
 from ..serving.conftest import small_copy
 
@@ -24,7 +28,15 @@ def test_memory_and_time_of_a_program_are_its_own() -> None:
     assert found.printed == "done\n"
     assert 200 < found.peak < 260
     assert 0.5 < found.seconds < 30
-    assert 200 * 0.4 < found.area < found.peak * found.seconds
+    assert 200 * 0.4 < found.area(found.seconds) < found.peak * found.seconds
+
+
+def test_the_area_is_that_under_the_curve_up_to_a_time() -> None:
+    found = Watched("", 4.0, [(1.0, 10.0), (2.0, 30.0), (4.0, 20.0)])
+    assert found.peak == 30.0
+    assert found.area(4.0) == 1 * 10 + 1 * 30 + 2 * 20
+    assert found.area(3.0) == 1 * 10 + 1 * 30 + 1 * 20
+    assert found.area(2.0) == 1 * 10 + 1 * 30
 
 
 def test_what_its_children_hold_counts() -> None:
@@ -78,6 +90,23 @@ def test_all_that_is_missing_is_told(bundle: Path, tmp_path: Path) -> None:
         candidates([str(bundle)], ["tensorrt"])
 
 
+def test_a_number_below_1_is_refused(bundle: Path) -> None:
+    given = {"limit": 0, "rounds": -1, "threads": 0}
+    with pytest.raises(
+        ValueError, match="threads: expected at least 1, got 0; rounds: expected at least 1, got -1; limit"
+    ):
+        compare(candidates([str(bundle)]), bundle.parent / "data" / "images", **given)
+
+
+def test_the_command_line_offers_what_there_is() -> None:
+    """Its words stand by themselves, for the command starts without PyTorch."""
+    parser = argparse.ArgumentParser()
+    add_runtime(parser)
+    offered = {action.dest: action.choices for action in parser._actions}
+    assert offered["runtime"] == ["pytorch", *RUNTIMES]
+    assert offered["precision"] == list(PRECISIONS)
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_the_command_measures_in_processes_of_their_own(bundle: Path, tmp_path: Path, capsys) -> None:
     data, store = bundle.parent / "data", f"sqlite:///{tmp_path / 'mlruns.db'}"
@@ -86,6 +115,10 @@ def test_the_command_measures_in_processes_of_their_own(bundle: Path, tmp_path: 
     how = ["--limit", "1", "--tracking_uri", store, "--runtimes", "pytorch", "onnx"]
     assert main(["efficiency", str(bundle), *where, *how]) == 0
     measured = pd.read_csv(tmp_path / "out" / "measured.csv")
+    again = ["efficiency", str(bundle), *where, *how]
+    kept = (tmp_path / "out" / "measured.csv").read_bytes()
+    assert main(again) == 1  # which would have replaced it
+    assert (tmp_path / "out" / "measured.csv").read_bytes() == kept
     assert list(measured["runtime"]) == ["pytorch", "onnx"]
     assert (measured["seconds"] > measured["warm"]).all()
     assert (measured["peak"] > 100).all()
