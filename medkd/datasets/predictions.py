@@ -22,7 +22,9 @@ _logger = logging.getLogger(__name__)
 Item = dict[str, Any]
 
 
-def with_predictions(items: Sequence[Item], folder: str | Path | None, *, leave_out: bool = False) -> list[Item]:
+def with_predictions(
+    items: Sequence[Item], folder: str | Path | None, *, leave_out: bool = False, required: bool = False
+) -> list[Item]:
     """Training items with their teacher's prediction as ``teacher``.
 
     With an index, which ``medkd teach`` writes, an image's prediction is found by the image's content, wherever it lies;
@@ -33,10 +35,14 @@ def with_predictions(items: Sequence[Item], folder: str | Path | None, *, leave_
         items: of a datalist, with absolute paths.
         folder: of predictions; ``None``: there are none, and the items are as they were.
         leave_out: leave out images without a label of which there is no prediction, instead of refusing them.
+        required: there has to be a folder.
 
     Raises:
+        ValueError: if a folder is required and not given.
         DataError: with every image that has no prediction or has changed since, and every name that two images share.
     """
+    if folder is None and required:
+        raise ValueError("teacher_dir: expected a folder of predictions, as `medkd teach` writes it, found none given")
     if folder is None:
         return list(items)
     known = PredictionFolder.open(folder)

@@ -118,6 +118,8 @@ def _running_problems(served: Bundle) -> list[str]:
     try:
         served.inference.update({"device": "cpu"})
         network = served.student()
+    except (FileNotFoundError, ImportError) as error:  # nothing was exported, or its runtime is not there
+        return [str(error)]
     except Exception as error:  # noqa: BLE001 - a configuration can raise anything
         return [f"{model}: {error.__cause__ or error}; train again, or name the network it belongs to in network_def"]
     return list(trial_problems(served.inference, network, served.labels, picture=served.pictures))

@@ -87,7 +87,7 @@ def test_a_configuration_that_cannot_say_it_is_refused(heart, tmp_path):
 @pytest.mark.filterwarnings("ignore")
 def test_what_cannot_run_is_not_served(heart, tmp_path):
     for how, problem in (
-        ({"runtime": "torchscript"}, r"model\.ts: expected the exported student, found nothing there"),
+        ({"runtime": "torchscript"}, r"served:\n  - \S+model\.ts: expected the exported student, found nothing .* makes it$"),
         ({"runtime": "onnx", "link": True}, "runtime: expected onnx in the configs/inference.yaml that is linked to, found"),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=problem):

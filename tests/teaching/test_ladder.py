@@ -38,6 +38,15 @@ def test_the_scores_are_those_of_the_files(tmp_path: Path) -> None:
     assert not (tmp_path / "out" / "predictions" / "seed0" / "models").exists()
 
 
+def test_without_a_folder_it_is_asked_for(tmp_path: Path) -> None:
+    make_cardiac_phantoms(tmp_path / "data", strong=1, weak=1, validation=1, test=1, size=48, slices=2)
+    ladder = load_ladder(bundle_path("compact"), ["predictions"])
+    with pytest.raises(
+        RuntimeError, match=r"failed: teacher_dir: expected a folder of predictions, .* found none given"
+    ):
+        run_ladder(ladder, tmp_path / "out", dataset_dir=tmp_path / "data", progress=False)
+
+
 def test_what_learns_beside_it_waits_for_no_other() -> None:
     bundle = bundle_path("compact")
     assert load_ladder(bundle, ["folder"]).reads("pixel") == []
