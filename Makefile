@@ -31,12 +31,7 @@ demo: $(VENV)/.installed
 
 label-env: .label-env/medkd-ready.txt
 
-# What runs in the server counts for the coverage of the tests.
-.label-env/.test: .label-env/medkd-ready.txt constraints.txt
-	.label-env/bin/python -m pip install --quiet --no-compile --constraint constraints.txt coverage
-	touch $@
-
-test: $(VENV)/.test .label-env/.test
+test: $(VENV)/.test .label-env/medkd-ready.txt
 	$(BIN)/python -m pytest --numprocesses $(PROCESSES) $(PYTEST_ARGS)
 
 lint: $(VENV)/.test

@@ -11,7 +11,8 @@ ALLOWED: set[str] = {
 
 skipped = {
     case.get("name", "?"): mark.get("message", "")
-    for case in ElementTree.parse(sys.argv[1]).iter("testcase")
+    for path in sys.argv[1:]
+    for case in ElementTree.parse(path).iter("testcase")
     for mark in case.iter("skipped")
 }
 strange = {name: reason for name, reason in skipped.items() if reason not in ALLOWED}

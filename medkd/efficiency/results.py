@@ -13,6 +13,7 @@ from medkd.files import atomic_path
 __all__ = ["check_place", "log", "write"]
 
 _ROWS = "measured.csv"
+_NAMES = ("network", "runtime", "precision")
 _NUMBERS = ("seconds", "warm", "peak", "area", "file", "parameters", "macs", "score")
 
 
@@ -42,15 +43,22 @@ def write(measured: pd.DataFrame, folder: Path) -> str:
 
 def log(folder: Path, measured: pd.DataFrame, tracking_uri: str) -> str:
     """A run of MLflow's experiment ``efficiency`` with a child for each candidate; its name."""
-    import mlflow
+    from mlflow import MlflowClient
 
-    mlflow.set_tracking_uri(tracking_uri)
-    mlflow.set_experiment("efficiency")
-    with mlflow.start_run() as run:
-        mlflow.log_artifacts(str(folder))
-        for _, line in summary(measured).iterrows():
-            name = " ".join(str(line[key]) for key in ("network", "runtime", "precision"))
-            with mlflow.start_run(run_name=name, nested=True):
-                mlflow.log_params({key: line[key] for key in ("network", "runtime", "precision")})
-                mlflow.log_metrics({key: float(line[key]) for key in _NUMBERS if key in line})
-        return str(run.info.run_name)
+    from medkd.handlers.tracking_client import experiment_id
+
+    client = MlflowClient(tracking_uri)
+    experiment = experiment_id(client, "efficiency")
+    run = client.create_run(experiment)
+    for path in filter(Path.is_file, folder.iterdir()):
+        client.log_artifact(run.info.run_id, str(path))
+    for _, line in summary(measured).iterrows():
+        name = " ".join(str(line[key]) for key in _NAMES)
+        child = client.create_run(experiment, run_name=name, tags={"mlflow.parentRunId": run.info.run_id}).info.run_id
+        for key in _NAMES:
+            client.log_param(child, key, line[key])
+        for key in line.index.intersection(_NUMBERS):
+            client.log_metric(child, key, float(line[key]))
+        client.set_terminated(child)
+    client.set_terminated(run.info.run_id)
+    return str(run.info.run_name)

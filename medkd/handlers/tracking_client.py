@@ -16,7 +16,7 @@ from mlflow.exceptions import MlflowException
 
 from medkd.program import uninterrupted
 
-__all__ = ["FallbackClient", "WholeCalls", "fallback_client"]
+__all__ = ["FallbackClient", "WholeCalls", "experiment_id", "fallback_client"]
 
 _logger = logging.getLogger(__name__)
 _WRITES = {"log_batch", "log_artifact", "log_inputs", "set_tag", "set_terminated", "update_run"}
@@ -35,6 +35,16 @@ class WholeCalls:
     def _call(self, function: Any, *args: Any, **kwargs: Any) -> Any:
         with uninterrupted():
             return function(*args, **kwargs)
+
+
+def experiment_id(client: MlflowClient, name: str) -> str:
+    """Of an experiment, which is made if there is none; artefacts cannot live in a database: in ``mlruns`` beside its file."""
+    found = client.get_experiment_by_name(name)
+    if found:
+        return str(found.experiment_id)
+    scheme, _, database = str(client.tracking_uri).partition(":///")
+    place = (Path(database).resolve().parent / "mlruns").as_uri() if scheme == "sqlite" else None
+    return str(client.create_experiment(name, artifact_location=place))
 
 
 class FallbackClient:

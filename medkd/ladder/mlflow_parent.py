@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from medkd.handlers.tracking_client import WholeCalls
+from medkd.handlers.tracking_client import WholeCalls, experiment_id
 
 __all__ = ["ParentRun", "start"]
 
@@ -56,10 +56,7 @@ def start(root: Path, tracking_uri: str, experiment: str, name: str) -> ParentRu
         run_id = kept.read_text(encoding="ascii").strip()
         client.update_run(run_id, status="RUNNING")
         return ParentRun(client, run_id)
-    found = client.get_experiment_by_name(experiment)
-    # Artifacts cannot live inside a database: beside it, as MONAI's handler puts them.
-    location = (root / "mlruns").as_uri() if tracking_uri.startswith("sqlite") else None
-    experiment_id = found.experiment_id if found else client.create_experiment(experiment, artifact_location=location)
-    run = client.create_run(experiment_id, run_name=f"ladder-{name}", tags={"medkd.kind": "ladder"})
+    tags = {"medkd.kind": "ladder"}
+    run = client.create_run(experiment_id(client, experiment), run_name=f"ladder-{name}", tags=tags)
     kept.write_text(run.info.run_id, encoding="ascii")
     return ParentRun(client, run.info.run_id)

@@ -12,8 +12,8 @@ from medkd.demo import _without_weights
 
 from .conftest import METHODS, environment
 
-# ConfKD's is the demo whole. The others are as long as it takes until what is said of their rungs is beyond doubt: pairs
-# whose difference is many times that between seeds. What distillation gains is not among them; docs/methods tells.
+# As long as it takes until what is said of their rungs is beyond doubt: pairs whose difference is many times that between
+# seeds. What distillation gains is among them for ConfKD alone; docs/methods tells of the others.
 DEMOS = {name: method.demo for name, method in METHODS.items()}
 pytestmark = pytest.mark.slow
 

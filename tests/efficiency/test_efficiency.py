@@ -127,8 +127,11 @@ def test_the_command_measures_in_processes_of_their_own(bundle: Path, tmp_path: 
     assert measured["score"][1] == pytest.approx(measured["score"][0], abs=1e-3)
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"measured.csv", "table.md", "pareto.png"}
     assert (tmp_path / "out" / "table.md").read_text() in capsys.readouterr().out
-    runs = mlflow.MlflowClient(store).search_runs(
-        [mlflow.MlflowClient(store).get_experiment_by_name("efficiency").experiment_id]
-    )
+    assert mlflow.get_tracking_uri() != store  # where others are tracked is left as it was
+    client = mlflow.MlflowClient(store)
+    runs = client.search_runs([client.get_experiment_by_name("efficiency").experiment_id])
+    (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    assert {artifact.path for artifact in client.list_artifacts(parent.info.run_id)} >= {"measured.csv", "table.md"}
+    assert {run.info.status for run in runs} == {"FINISHED"}
     logged = {run.data.params["runtime"]: run.data.metrics["warm"] for run in runs if "runtime" in run.data.params}
     assert logged == pytest.approx(dict(zip(measured["runtime"], measured["warm"], strict=True)))

@@ -17,7 +17,7 @@ progress: true
 seed: 0
 gain: 0.5
 max_epochs: 1
-trainer: {_target_: ignite.engine.Engine, process_function: "$lambda engine, batch: time.sleep(60 * pathlib.Path(@bundle_root + '/../../wait').exists()) or {'loss': 1.0}"}
+trainer: {_target_: ignite.engine.Engine, process_function: "$lambda engine, batch: time.sleep(600 * pathlib.Path(@bundle_root + '/../../wait').exists()) or {'loss': 1.0}"}
 handlers: []
 initialize:
 - $pathlib.Path(@output_dir).mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,7 @@ def _no_server(monkeypatch):
 
 
 def wait_for(condition):
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 400  # two programs that import all of MONAI, on a machine that does much else
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -75,7 +75,7 @@ def test_one_that_fails_stops_the_others_and_names_its_log(fake_bundle, tmp_path
         RuntimeError, match=r"middle-seed0-\w+ failed: list index out of range \(its log: .*log\.txt\)$"
     ):
         run(ladder, root, seeds=[0], jobs=2)
-    assert time.monotonic() - begun < 100  # "low" would sleep for two minutes
+    assert time.monotonic() - begun < 400  # "low" would sleep for twenty minutes
     assert not (root / "low" / "seed0" / "models" / "model.pt").exists()
 
 
@@ -94,7 +94,7 @@ def test_stopped_it_leaves_nobody_behind_and_goes_on(number, fake_bundle, tmp_pa
         os.killpg(process.pid, number)  # as a terminal does
     else:
         process.send_signal(number)
-    process.wait(60)
+    process.wait(200)
     wait_for(lambda: _gone(process.pid))
     if number != signal.SIGKILL:
         assert process.returncode == 128 + number

@@ -36,7 +36,7 @@ METHOD = Method(
     case=case,
     terms=["train_kl", "train_pce"],
     demo=Demo(
-        short=[],  # the first thing that anybody sees of medkd
+        short=["max_epochs=6", "val_interval=3"],
         order=["weak_only", "kl_entropy", "full_supervision"],
         student="kl_entropy",
         least=0.5,

@@ -17,7 +17,7 @@ Settings = Mapping[str, Any]
 class Demo:
     """``medkd demo`` in a test's time."""
 
-    short: list[str]  # overrides; none: the demo whole
+    short: list[str]  # overrides
     order: list[str]  # of rungs whose difference is many times that between seeds, the worst first
     student: str  # the rung that is shown
     least: float  # its score

@@ -53,7 +53,7 @@ class Server:
                 cwd=self.log.parent,
                 start_new_session=True,
             )
-        deadline = time.monotonic() + 180
+        deadline = time.monotonic() + 400
         while not self._answers():
             assert self.process.poll() is None, self.said()
             assert time.monotonic() < deadline, self.said()

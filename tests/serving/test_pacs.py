@@ -180,7 +180,9 @@ def test_corrections_in_the_pacs_train_the_student(server, pacs, tmp_path):
     answer = server.train("heart_segmentation", val_split=0)
     assert answer.status_code == 200, answer.text + server.said()
     client = MlflowClient(server.store)
-    (run,) = client.search_runs([client.get_experiment_by_name("heart_segmentation").experiment_id])
+    experiment = client.get_experiment_by_name("heart_segmentation")
+    assert experiment is not None, server.said()
+    (run,) = client.search_runs([experiment.experiment_id])
     assert run.info.status == "FINISHED"
     # Nobody learned whose heart it is: neither logs, nor MLflow's store and artefacts, nor configurations and data lists.
     # The server's cache of the PACS alone knows; where in it a series lies is said in the executed configuration alone.
