@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["DualBranchOutput", "PolypPVTOutput", "SideOutputs", "positions"]
+__all__ = ["DualBranchOutput", "FeatureOutput", "PolypPVTOutput", "SideOutputs", "positions"]
 
 
 class DualBranchOutput(NamedTuple):
@@ -26,6 +26,13 @@ class DualBranchOutput(NamedTuple):
     def prediction(self) -> Tensor:
         """What is deployed: the student's logits."""
         return self.student
+
+
+class FeatureOutput(NamedTuple):
+    """Logits ``[B, K, *spatial]`` and the map ``[B, C, *spatial']`` of one of the network's layers."""
+
+    prediction: Tensor
+    feature: Tensor
 
 
 class PolypPVTOutput(NamedTuple):

@@ -84,7 +84,13 @@ def _save(path: Path, network: nn.Module, settings: Mapping[str, Any]) -> None:
         _logger.warning("%s: expected a validation to calibrate it, found none: %s does not keep it.", key, path)
     settings = {key: value for key, value in settings.items() if key not in unknown}
     with atomic_path(path) as partial:
-        torch.save({"model": getattr(network, "module", network).state_dict(), "settings": settings}, partial)
+        torch.save({"model": _deployed(network).state_dict(), "settings": settings}, partial)
+
+
+def _deployed(network: nn.Module) -> nn.Module:
+    """What DDP, a peer or ``FeatureNetwork`` wraps, and what is wrapped in that."""
+    inner = getattr(network, "module", None)
+    return _deployed(inner) if isinstance(inner, nn.Module) else network
 
 
 class ModelLoader:
@@ -105,4 +111,4 @@ class ModelLoader:
 
     def __call__(self, engine: Engine) -> None:
         """Load; see ``medkd.bundle.load_student``."""
-        load_student(self.path, getattr(self.network, "module", self.network))
+        load_student(self.path, _deployed(self.network))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from medkd.losses.divergence import log_softmax, partial_cross_entropy
@@ -26,11 +27,12 @@ class CompactLoss(nn.Module):
 
     With the student's and the teacher's log-probabilities log p_s and log p_t in the place of logits,
 
-        L = λ_label (dice + ce) + λ_pixel pixel + λ_ch channelwise + λ_pair pairwise + λ_var variation
+        L = λ_label (dice + ce) + λ_pixel pixel + λ_ch channelwise + λ_pair pairwise + λ_var variation + λ_f feature
 
     The distillation terms are those of ``medkd.losses.segmentation_distillation`` (pixel KD, CWD, SKD, IFVD). They need no
     label, but for ``variation``, which takes the teacher's class where there is none. Log-probabilities are what is left
-    of a teacher in files, so that one from files and one that runs beside the student teach the same.
+    of a teacher in files, so that one from files and one that runs beside the student teach the same. ``feature`` is CWD of the
+    maps of a layer of both (``medkd.networks.FeatureNetwork``), the student's brought to the size of the teacher's.
 
     Args:
         label_weight: λ_label; every weight is >= 0.
@@ -38,8 +40,9 @@ class CompactLoss(nn.Module):
         channelwise_weight: λ_ch.
         pairwise_weight: λ_pair.
         variation_weight: λ_var.
+        feature_weight: λ_f.
         temperature: T of ``pixel``, > 0.
-        channelwise_temperature: T of ``channelwise``, > 0.
+        channelwise_temperature: T of ``channelwise`` and ``feature``, > 0.
         ignore_index: label value of pixels that are not annotated.
 
     Raises:
@@ -50,7 +53,7 @@ class CompactLoss(nn.Module):
         >>> label = torch.zeros(2, 1, 8, 8)
         >>> batch = {"label": label, "teacher": torch.full((2, 3, 8, 8), 1 / 3)}
         >>> sorted(CompactLoss()(torch.zeros(2, 3, 8, 8), batch))
-        ['ce', 'channelwise', 'dice', 'loss', 'pairwise', 'pixel', 'variation']
+        ['ce', 'channelwise', 'dice', 'feature', 'loss', 'pairwise', 'pixel', 'variation']
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class CompactLoss(nn.Module):
         channelwise_weight: float = 0.0,
         pairwise_weight: float = 0.0,
         variation_weight: float = 0.0,
+        feature_weight: float = 0.0,
         temperature: float = 2.0,
         channelwise_temperature: float = 4.0,
         ignore_index: int = 255,
@@ -71,6 +75,7 @@ class CompactLoss(nn.Module):
             "channelwise": channelwise_weight,
             "pairwise": pairwise_weight,
             "variation": variation_weight,
+            "feature": feature_weight,
         }
         if min(label_weight, *self.weights.values()) < 0 or min(temperature, channelwise_temperature) <= 0:
             raise ValueError(
@@ -85,7 +90,7 @@ class CompactLoss(nn.Module):
         """Compute the total and its terms.
 
         Args:
-            output: the student's logits ``[B, K, *spatial]``; of a named tuple its ``prediction``.
+            output: the student's logits ``[B, K, *spatial]``; of a named tuple its ``prediction`` and, for ``feature``, that.
             batch: ``"label"`` ``[B, 1, *spatial]`` with classes in [0, K) or ``ignore_index``; with a teacher that is
                 kept in files ``"teacher"``, its probabilities ``[B, K, *spatial]``; what is missing to a sum of one, as beyond
                 the image's border, is background.
@@ -93,11 +98,12 @@ class CompactLoss(nn.Module):
 
         Returns:
             ``"loss"``, and the unweighted, detached terms ``"dice"``, ``"ce"``, ``"pixel"``, ``"channelwise"``,
-            ``"pairwise"``, ``"variation"``; a term without a weight is 0.
+            ``"pairwise"``, ``"variation"``, ``"feature"``; a term without a weight is 0.
 
         Raises:
             ValueError: if shapes do not fit, or a distillation term has a weight and there is no teacher.
         """
+        features = [getattr(one, "feature", None) for one in (output, teacher)]
         output, teacher = (getattr(one, "prediction", one) for one in (output, teacher))
         label, log_student = batch["label"], log_softmax(output)
         if tuple(label.shape) != (len(output), 1, *output.shape[2:]):
@@ -106,6 +112,8 @@ class CompactLoss(nn.Module):
         if self.label_weight:
             terms["dice"] = soft_dice(log_student.exp(), label, ignore_index=self.ignore_index)
             terms["ce"] = partial_cross_entropy(output, label, ignore_index=self.ignore_index)
+        if self.weights["feature"]:
+            terms["feature"] = _feature(*features, temperature=self.channelwise_temperature)
         used = {name: term for name, term in self.terms().items() if self.weights[name]}
         if used:
             log_teacher = _log_teacher(teacher, batch.get("teacher"), output)
@@ -130,6 +138,19 @@ class CompactLoss(nn.Module):
             "pairwise": lambda s, t, _: pairwise_similarity(s, t),
             "variation": variation,
         }
+
+
+def _feature(student: Tensor | None, teacher: Tensor | None, *, temperature: float) -> Tensor:
+    if student is None or teacher is None:
+        raise ValueError(
+            "feature_weight: expected a layer of the student and one of a teacher that runs beside it (student_layer, "
+            "teacher_layer, no teacher_dir), found no such map"
+        )
+    mode = "bilinear" if teacher.ndim == 4 else "trilinear"
+    student = (
+        F.interpolate(student, teacher.shape[2:], mode=mode) if student.shape[2:] != teacher.shape[2:] else student
+    )
+    return channelwise_divergence(student, teacher.detach(), temperature=temperature)
 
 
 def _log_teacher(logits: Tensor | None, probabilities: Tensor | None, student: Tensor) -> Tensor:

@@ -6,10 +6,11 @@ from medkd.networks.dual_branch import DualBranch, DualBranchUNet
 from medkd.networks.dual_flexible_unet import DualBranchFlexibleUNet
 from medkd.networks.efficientnet_lite import EfficientNetLite
 from medkd.networks.exported import ExportedNetwork
+from medkd.networks.features import FeatureNetwork, with_feature
 from medkd.networks.peers import MeanTeacher, TwoNetworks
 from medkd.networks.polyp_pvt import PolypPVT
 from medkd.networks.side_output import SideOutputNetwork, SideOutputVGG
-from medkd.outputs import DualBranchOutput, PolypPVTOutput, SideOutputs
+from medkd.outputs import DualBranchOutput, FeatureOutput, PolypPVTOutput, SideOutputs
 
 __all__ = [
     "DualBranch",
@@ -18,6 +19,8 @@ __all__ = [
     "DualBranchUNet",
     "EfficientNetLite",
     "ExportedNetwork",
+    "FeatureNetwork",
+    "FeatureOutput",
     "MeanTeacher",
     "PolypPVT",
     "PolypPVTOutput",
@@ -27,4 +30,5 @@ __all__ = [
     "TwoNetworks",
     "load_model",
     "load_pvt_v2",
+    "with_feature",
 ]

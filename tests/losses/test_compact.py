@@ -6,7 +6,7 @@ from monai.losses import DiceLoss
 
 from medkd.losses import CompactLoss
 from medkd.losses.compact import soft_dice
-from medkd.outputs import DualBranchOutput
+from medkd.outputs import DualBranchOutput, FeatureOutput
 
 TERMS = {"pixel", "channelwise", "pairwise", "variation"}
 ALL = {f"{name}_weight": 1.0 for name in TERMS}
@@ -98,3 +98,32 @@ def test_what_does_not_fit_is_refused(arguments, batch, found) -> None:
 def test_options_out_of_range_are_refused(arguments) -> None:
     with pytest.raises(ValueError, match="weights >= 0 and temperatures > 0"):
         CompactLoss(**arguments)
+
+
+def _with_feature(seed: int, shape: tuple[int, ...]) -> FeatureOutput:
+    return FeatureOutput(_maps(seed), torch.randn(shape, generator=torch.Generator().manual_seed(seed)))
+
+
+def test_features_are_compared_channel_by_channel() -> None:
+    student, teacher = _with_feature(2, (2, 5, 8, 8)), _with_feature(3, (2, 5, 8, 8))
+    loss = CompactLoss(label_weight=0, pixel_weight=0, feature_weight=50, channelwise_temperature=4)
+    found = loss(student, {"label": _label()}, teacher)
+    s, t = ((one.feature / 4).flatten(2).double().softmax(-1) for one in (student, teacher))
+    expected = 16 * (t * (t / s).log()).sum(-1).mean()  # equation 3 of arXiv 2011.13256
+    torch.testing.assert_close(found["feature"].double(), expected, rtol=1e-5, atol=0)
+    torch.testing.assert_close(found["loss"], 50 * found["feature"])
+
+
+def test_the_student_s_map_is_brought_to_the_teacher_s_size() -> None:
+    loss = CompactLoss(pixel_weight=0, feature_weight=1)
+    small, large = _with_feature(2, (2, 5, 4, 4)), _with_feature(3, (2, 5, 8, 8))
+    resized = small._replace(feature=torch.nn.functional.interpolate(small.feature, scale_factor=2, mode="bilinear"))
+    batch = {"label": _label()}
+    torch.testing.assert_close(loss(small, batch, large)["feature"], loss(resized, batch, large)["feature"])
+
+
+@pytest.mark.parametrize("teacher", [None, _maps(1)])
+def test_features_need_layers_of_both(teacher) -> None:
+    loss = CompactLoss(pixel_weight=0, feature_weight=1)
+    with pytest.raises(ValueError, match=r"feature_weight: expected a layer of the student .*teacher_layer"):
+        loss(_with_feature(2, (2, 5, 8, 8)), {"label": _label(), "teacher": _maps(4).softmax(1)}, teacher)
