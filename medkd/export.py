@@ -59,7 +59,7 @@ def export_bundle(
     tolerance: float | None = None,
     precision: str = "fp32",
     dataset_dir: str | Path | None = None,
-    bound: float = 0.005,
+    bound: float = 0.002,
 ) -> ExportReport:
     """Export the network of ``inference.yaml`` with its weights; the bundle's metadata go into the file.
 

@@ -44,8 +44,8 @@ def key_score(
     parser.read_config(str(next((bundle / "configs").glob("train.*"))))
     # Its handlers would keep pictures and a best student.
     parser.update({**validation, "bundle_root": str(bundle), "validate#handlers": []})
+    adopt(parser, model)
     if exported is not None:
-        adopt(parser, model)
         network = {"_target_": "medkd.networks.ExportedNetwork", "path": str(exported), "runtime": runtime}
         parser.update({"network": network})
     if not parser.get_parsed_content("validate#dataset#data"):

@@ -5,8 +5,9 @@ import torch
 
 from medkd.bundle.validation import key_score
 from medkd.monailabel.promotion import compare
+from medkd.networks import PolypPVT
 
-from .conftest import METHODS, small_copy
+from .conftest import METHODS, edit, small_copy
 
 HEART = "confkd_cardiac_mri_segmentation"
 
@@ -38,3 +39,18 @@ def test_weights_that_do_not_fit_are_an_error(tmp_path):
     torch.save({"model": {"other": torch.zeros(1)}}, bundle / "models" / "model.pt")
     with pytest.raises(ValueError, match=r"model\.pt"):
         key_score(bundle, {"device": "cpu"})
+
+
+def test_another_network_is_scored_as_its_file_describes_it(tmp_path):
+    """A teacher beside its student, as ``medkd efficiency BUNDLE=TEACHER.pt`` compares them."""
+    bundle = small_copy("kdas_polyp_segmentation", tmp_path)
+    METHODS["kdas_polyp_segmentation"].phantoms(bundle / "data")
+    network = {"_target_": "medkd.networks.PolypPVT", "backbone": "lite0_tiny", "channels": 16}
+    teacher = tmp_path / "teacher.pt"
+    torch.manual_seed(0)
+    weights = PolypPVT("lite0_tiny", channels=16).state_dict()
+    torch.save({"model": weights, "settings": {"network_def": network}}, teacher)
+    found = key_score(bundle, {"device": "cpu"}, model=teacher)
+    edit(bundle / "configs" / "train.yaml", network_def=network)
+    torch.save({"model": weights}, bundle / "models" / "model.pt")
+    assert key_score(bundle, {"device": "cpu"}) == found
