@@ -20,7 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--precision", choices=["fp32", "fp16", "int8"], default="fp32", help="other than fp32: of ONNX"
     )
     parser.add_argument("--dataset_dir", default=None, help="for int8: a datalist, whose validation images decide")
-    parser.add_argument("--bound", type=float, default=0.002, help="for int8: how far the key metric may fall (default: 0.002)")
+    parser.add_argument(
+        "--bound", type=float, default=0.002, help="for int8: how far the key metric may fall (default: 0.002)"
+    )
     parser.add_argument("--model_path", default=None, help="weights (default: BUNDLE/models/model.pt)")
     parser.add_argument(
         "--output", default=None, help="file to write (default: beside the weights, as .ts, .onnx or .pt2)"

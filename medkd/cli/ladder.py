@@ -41,5 +41,5 @@ def _run(options: argparse.Namespace) -> None:
     scores = run_ladder(
         ladder, output, dataset_dir=options.dataset_dir, seeds=options.seeds, overrides=shared, jobs=options.jobs
     )
-    print(render(ladder, scores))
+    print(render(ladder.told_by(options.dataset_dir), scores))
     print(f"\nTables and plot: {output}; MLflow: mlflow ui --backend-store-uri sqlite:///{output / 'mlruns.db'}")

@@ -101,6 +101,9 @@ def prepare_polyp(
     split = split_patients(sorted(trained), {"validation": validation}, seed)
     final = Path(output).resolve()
     datalist: dict[str, Any] = {"name": "polyp", "labels": {"0": "background", "1": "polyp"}}
+    datalist["patients"] = (
+        "sequences (or single images)" if sequences else "images"
+    )  # whose frames they are nobody knows
     datalist |= {"training": [], "validation": [], "test": []}
     for name, found in pairs.items():
         for stem, (image, mask) in found.items():

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from medkd.bundle.command_line import unknown_keys
+from medkd.datasets.datalist import load_datalist
 
 __all__ = ["EVALUATED_BY", "Ladder", "load_ladder"]
 
@@ -32,7 +33,8 @@ class Ladder:
         table: the file of scores that every evaluation leaves in ``eval/``.
         unit: the column of what is scored one by one and compared in pairs.
         units: what that is, for titles.
-        groups: what the column ``patient`` tells apart, for titles; units of one patient are not independent.
+        groups: what the column ``patient`` tells apart, for titles, where the datalist does not say; units of one patient are
+            not independent.
         baseline: a branch of the table that needs no training, shown as the first rung.
         recipes: configuration files behind ``train.yaml``, of every rung.
     """
@@ -54,6 +56,11 @@ class Ladder:
     def files(self) -> list[Path]:
         """The configuration of a training."""
         return [self.bundle / "configs" / "train.yaml", *self.recipes]
+
+    def told_by(self, dataset_dir: str | Path) -> Ladder:
+        """With a dataset's own word for what ``patient`` tells apart in it: ``"patients"`` of the datalist."""
+        groups = load_datalist(dataset_dir).get("patients", self.groups)
+        return replace(self, groups=groups, units=groups if self.unit == "patient" else self.units)
 
     def known_keys(self) -> dict[str, Any]:
         """What a rung may say."""

@@ -70,6 +70,7 @@ def run_ladder(
     root = Path(output_dir).resolve()
     shared = {**(overrides or {}), "dataset_dir": str(Path(dataset_dir).resolve())}
     datalist = load_datalist(dataset_dir)  # refuse a wrong folder before anything is claimed for it
+    ladder = ladder.told_by(dataset_dir)
     _claim(root, {"bundle": ladder.bundle.name, "overrides": shared, "configs": _digests(ladder)})
     cells = [(rung, seed) for seed in seeds for rung in ladder.rungs]
     with _parent_run(ladder, root, list(seeds), shared) as parent:

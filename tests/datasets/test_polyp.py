@@ -64,6 +64,7 @@ def test_frames_of_a_sequence_never_straddle_the_split(source, tmp_path):
         groups = [{item["patient"] for item in datalist[s]} for s in ("training", "validation")]
         assert groups[0].isdisjoint(groups[1])
         assert len(groups[0] | groups[1]) == 8  # four sequences, and four frames that stand alone
+        assert datalist["patients"] == "sequences (or single images)"
 
 
 def test_a_table_of_another_form_is_refused(source, tmp_path):

@@ -1,9 +1,11 @@
 """Reading the ladder of a bundle."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 
+from medkd.datasets import write_datalist
 from medkd.ladder import load_ladder
 
 
@@ -15,6 +17,16 @@ def test_all_rungs_in_order_with_their_overrides(fake_bundle):
     assert ladder.claims == {"high": ["low", "broken"], "broken": ["low"]}
     assert (ladder.branch, ladder.scores) == ("student", {"dice": "Dice"})
     assert ladder.bundle == fake_bundle.resolve()
+
+
+@pytest.mark.parametrize(("unit", "units"), [("patient", "sequences"), ("case", "frames")])
+def test_a_dataset_says_what_its_patients_are(unit, units, fake_bundle, tmp_path):
+    ladder = replace(load_ladder(fake_bundle), unit=unit, units="frames", groups="whoever they are")
+    write_datalist(tmp_path / "datalist.json", {"patients": "sequences"})
+    told = ladder.told_by(tmp_path)
+    assert (told.units, told.groups) == (units, "sequences")
+    write_datalist(tmp_path / "datalist.json", {})
+    assert ladder.told_by(tmp_path).groups == "whoever they are"
 
 
 def test_a_selection_keeps_its_rungs_and_the_claims_among_them(fake_bundle):

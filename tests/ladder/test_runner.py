@@ -37,7 +37,7 @@ def good(fake_bundle):
 
 
 def run(ladder, root, **kwargs):
-    write_datalist(root.parent / "datalist.json", {})
+    write_datalist(root.parent / "datalist.json", {"patients": "hearts"})
     options = {"dataset_dir": root.parent, "seeds": SEEDS, "overrides": {"max_epochs": 2}, "progress": False}
     return run_ladder(ladder, root, **{**options, **kwargs})
 
@@ -231,4 +231,5 @@ def test_the_command_prints_the_table(done, fake_bundle, capsys):
     assert main(["ladder", str(fake_bundle), *arguments]) == 0
     printed = capsys.readouterr().out
     assert (root / "ladder.md").read_text().strip() in printed
+    assert "2 test hearts" in printed
     assert f"sqlite:///{root / 'mlruns.db'}" in printed
