@@ -14,7 +14,7 @@ import yaml
 
 from medkd import datasets
 from medkd.bundle import bundle_path
-from medkd.ladder import load_ladder, overridden, render, run_ladder
+from medkd.ladder import load_ladder, overridden, render, run_ladder, where_to_look
 from medkd.visualise import read_image, read_mask, save_overlay
 
 __all__ = ["run_demo"]
@@ -54,10 +54,8 @@ def run_demo(method: str = "confkd", *, output_dir: str | Path | None = None, ov
     print(f"Student:   {student}")
     print(f"Picture:   {picture}")
     print(f"Plot:      {root / 'ladder' / 'ladder.png'}")
-    print(
-        f"MLflow UI: {Path(sys.executable).parent / 'mlflow'} ui --backend-store-uri sqlite:///{root / 'ladder' / 'mlruns.db'}"
-    )
-    print("           then open http://127.0.0.1:5000, Model training (the ladder's run holds its rungs as children)")
+    command, page = where_to_look(root / "ladder")
+    print(f"MLflow UI: {command}\n           then open {page}" if command else f"MLflow UI: {page}")
     print(f"Done in {time.monotonic() - started:.0f} s.")
 
 

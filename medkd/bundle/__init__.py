@@ -6,6 +6,7 @@ from medkd.bundle.library import bundle_names, bundle_path, copy_bundle
 from medkd.bundle.reading import Bundle, modality, read_bundle, read_metadata
 from medkd.bundle.runtimes import load_student, student_network
 from medkd.bundle.settings import adopt_student, student_settings
+from medkd.networks.checkpoints import run_of
 
 __all__ = [
     "Bundle",
@@ -19,6 +20,7 @@ __all__ = [
     "modality",
     "read_bundle",
     "read_metadata",
+    "run_of",
     "student_network",
     "student_settings",
     "unfrozen",

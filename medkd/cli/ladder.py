@@ -34,7 +34,7 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from medkd.ladder import load_ladder, overridden, render, run_ladder
+    from medkd.ladder import load_ladder, overridden, render, run_ladder, where_to_look
 
     ladder, shared = overridden(load_ladder(options.bundle, options.rungs, recipes=options.recipe), options.set)
     output = Path(options.output_dir or Path(options.bundle) / "ladder")
@@ -42,4 +42,6 @@ def _run(options: argparse.Namespace) -> None:
         ladder, output, dataset_dir=options.dataset_dir, seeds=options.seeds, overrides=shared, jobs=options.jobs
     )
     print(render(ladder.told_by(options.dataset_dir), scores))
-    print(f"\nTables and plot: {output}; MLflow: mlflow ui --backend-store-uri sqlite:///{output / 'mlruns.db'}")
+    command, page = where_to_look(output.resolve())
+    print(f"\nTables and plot: {output}")
+    print(f"MLflow UI: {command}\n           {page}" if command else f"MLflow UI: {page}")

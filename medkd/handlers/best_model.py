@@ -20,7 +20,7 @@ _logger = logging.getLogger(__name__)
 
 
 class BestModel:
-    """Write ``{"model": state_dict, "settings": …}`` whenever the evaluator's key metric is better than ever before.
+    """Write ``{"model": state_dict, "settings": …, "run": …}`` whenever the evaluator's key metric is better than ever before.
 
     MONAI's ``CheckpointSaver`` writes in place, and forgets the best value when a training is resumed. Here the file is
     replaced atomically, and "better" is the evaluator's own ``best_metric_epoch``, which ``TrainingState`` keeps.
@@ -30,12 +30,16 @@ class BestModel:
         network: the student; what DDP wraps is saved.
         settings: what inference needs to know of it (``medkd.bundle.student_settings``). Of these, what the evaluator has
             measured under the same name (``state.metrics``, a calibrated ``threshold``) takes the measured value.
+        run: name of the training's run in MLflow, which an evaluation of this student goes on with.
     """
 
-    def __init__(self, path: str, network: nn.Module, *, settings: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, path: str, network: nn.Module, *, settings: Mapping[str, Any] | None = None, run: str | None = None
+    ) -> None:
         self.path = Path(path)
         self.network = network
         self.settings = dict(settings or {})
+        self.run = run
 
     def attach(self, engine: Engine) -> None:
         """Register with an evaluator that has a key metric."""
@@ -45,7 +49,7 @@ class BestModel:
         """Save, if this epoch is the best; only the first process writes."""
         if getattr(engine.state, "rank", 0) == 0 and engine.state.best_metric_epoch == engine.state.epoch:
             measured = {key: float(value) for key, value in engine.state.metrics.items() if key in self.settings}
-            _save(self.path, self.network, {**self.settings, **measured})
+            _save(self.path, self.network, {**self.settings, **measured}, self.run)
 
 
 class FinalModel:
@@ -56,15 +60,23 @@ class FinalModel:
         network: the student; what DDP wraps is saved.
         evaluator: what validates it.
         settings: as for ``BestModel``.
+        run: as for ``BestModel``.
     """
 
     def __init__(
-        self, path: str, network: nn.Module, evaluator: Any, *, settings: Mapping[str, Any] | None = None
+        self,
+        path: str,
+        network: nn.Module,
+        evaluator: Any,
+        *,
+        settings: Mapping[str, Any] | None = None,
+        run: str | None = None,
     ) -> None:
         self.path = Path(path)
         self.network = network
         self.evaluator = evaluator
         self.settings = dict(settings or {})
+        self.run = run
 
     def attach(self, engine: Engine) -> None:
         """Register with a trainer."""
@@ -74,17 +86,17 @@ class FinalModel:
         """Save, if nothing was validated; only the first process writes."""
         if getattr(engine.state, "rank", 0) == 0 and self.evaluator.state.best_metric_epoch < 1:
             _logger.info("No epoch was validated: the last network is kept as %s.", self.path)
-            _save(self.path, self.network, self.settings)
+            _save(self.path, self.network, self.settings, self.run)
 
 
-def _save(path: Path, network: nn.Module, settings: Mapping[str, Any]) -> None:
+def _save(path: Path, network: nn.Module, settings: Mapping[str, Any], run: str | None = None) -> None:
     """In one file, so that weights and settings are never those of two trainings."""
     unknown = [key for key, value in settings.items() if value == "auto"]
     for key in unknown:
         _logger.warning("%s: expected a validation to calibrate it, found none: %s does not keep it.", key, path)
     settings = {key: value for key, value in settings.items() if key not in unknown}
     with atomic_path(path) as partial:
-        torch.save({"model": _deployed(network).state_dict(), "settings": settings}, partial)
+        torch.save({"model": _deployed(network).state_dict(), "settings": settings, "run": run}, partial)
 
 
 def _deployed(network: nn.Module) -> nn.Module:

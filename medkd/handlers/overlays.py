@@ -17,7 +17,7 @@ __all__ = ["Overlays"]
 
 
 class Overlays:
-    """Write ``epoch_0005.png``: label and predictions over the first cases of an evaluation.
+    """Write ``epoch_0005.png``, or ``NAME.png``: label and predictions over the first cases of an evaluation.
 
     Args:
         output_dir: folder of the pictures.
@@ -25,13 +25,23 @@ class Overlays:
             the probability ``[1, *spatial]``, whose mask is that at the epoch's metric ``threshold`` (0.5 without one).
         cases: how many cases to show; the same every time.
         anonymous: title them ``case 1``, ``case 2``, … without the names of their files.
+        name: of the picture; without one every epoch has its own.
     """
 
-    def __init__(self, output_dir: str, keys: Mapping[str, str], *, cases: int = 3, anonymous: bool = False) -> None:
+    def __init__(
+        self,
+        output_dir: str,
+        keys: Mapping[str, str],
+        *,
+        cases: int = 3,
+        anonymous: bool = False,
+        name: str | None = None,
+    ) -> None:
         self.output_dir = Path(output_dir)
         self.keys = dict(keys)
         self.cases = cases
         self.anonymous = anonymous
+        self.name = name
         self._rows: dict[str, Any] = {}
 
     def attach(self, engine: Engine) -> None:
@@ -70,7 +80,7 @@ class Overlays:
             for title, (image, maps) in self._rows.items()
         }
         if rows:
-            save_overlay(self.output_dir / f"epoch_{engine.state.epoch:04d}.png", rows)
+            save_overlay(self.output_dir / f"{self.name or f'epoch_{engine.state.epoch:04d}'}.png", rows)
 
 
 def _classes(found: Tensor) -> NDArray[Any]:

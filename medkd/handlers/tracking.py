@@ -42,9 +42,13 @@ class TrackingHandler(MLFlowHandler):
         anonymous_cases: log neither paths of images nor ``dataset_dir``: parameters and the configuration's file, of which a
             copy is left beside it, say ``case 1``, ``case 2``, … of each list.
         offline_dir: where a run goes on whose MLflow server cannot be reached (``fallback_client``); none: that is an error.
+        scored: of an evaluation: the first part of its metrics' names (``test``: ``test/mean_dice`` instead of ``val_mean_dice``), so
+            that they stand beside those of the training whose run it goes on with, and the name of its picture.
+        table_dir: the folder whose CSV files an evaluation leaves in the run; those of single cases are kept back where cases
+            are anonymous.
         learning_rate: the name that the learning rate is logged by; stages of one run, which count epochs alike, need two.
-        kwargs: the arguments of ``monai.handlers.MLFlowHandler``. The run's name must be unique, or the run would be
-            merged with an unfinished one of the same name.
+        kwargs: the arguments of ``monai.handlers.MLFlowHandler``. The run's name must be unique: a run of this name goes on,
+            finished or not.
     """
 
     def __init__(
@@ -56,12 +60,19 @@ class TrackingHandler(MLFlowHandler):
         picture_dir: str | None = None,
         offline_dir: str | None = None,
         anonymous_cases: bool | None = None,
+        scored: str | None = None,
+        table_dir: str | None = None,
         learning_rate: str = "learning_rate",
         **kwargs: Any,
     ) -> None:
         self.learning_rate = learning_rate
         ours: dict[str, Any] = {"config_file": config_file, "tags": tags, "picture_dir": picture_dir}
-        ours |= {"offline_dir": offline_dir, "anonymous_cases": anonymous_cases}
+        ours |= {
+            "offline_dir": offline_dir,
+            "anonymous_cases": anonymous_cases,
+            "scored": scored,
+            "table_dir": table_dir,
+        }
         given = {name: value for name, value in ours.items() if value is not None}
         settings = {"iteration_log": False, **(run or {}), **given, **kwargs}
         own = {name: settings.pop(name, None) for name in ours}
@@ -79,6 +90,8 @@ class TrackingHandler(MLFlowHandler):
         self.client: Any = WholeCalls(self.client)
         self.tags = dict(own["tags"] or {})
         self.picture_dir = Path(own["picture_dir"]) if own["picture_dir"] else None
+        self.scored, self.anonymous = own["scored"], own["anonymous_cases"]
+        self.table_dir = Path(own["table_dir"]) if self.scored and own["table_dir"] else None
 
     def attach(self, engine: Engine) -> None:
         """Register with a trainer or an evaluator."""
@@ -91,6 +104,8 @@ class TrackingHandler(MLFlowHandler):
     def start(self, engine: Engine) -> None:
         """Start or join the run of this name, which runs again then; log tags and parameters."""
         joins = self.cur_run is None
+        if joins and self.run_name:
+            self._join()
         super().start(engine)
         if joins:
             self._set_statuses()
@@ -98,7 +113,29 @@ class TrackingHandler(MLFlowHandler):
         tags = {**self.tags, **_versions(), **({"mlflow.parentRunId": parent} if parent else {})}
         self._log(tags=[RunTag(key, str(value)) for key, value in tags.items()])
         if self.source and Path(self.source).is_file():
-            self._log_new_params(self._config())
+            config, run = self._config(), self.client.get_run(self._run_id)
+            if not (self.scored and run.data.params):  # those of the training are there
+                self._log_new_params(config)
+
+    def _join(self) -> None:
+        """The run of this name, if there is one; MONAI's handler passes over those that have ended, and reads every run."""
+        self._set_experiment()  # type: ignore[no-untyped-call]
+        experiment: Any = self.experiment
+        named = f"attributes.run_name = '{self.run_name}'"
+        found = self.client.search_runs([experiment.experiment_id], named, max_results=1)
+        self.cur_run = self.client.get_run(found[0].info.run_id) if found else None
+
+    def complete(self) -> None:
+        """Leave artefacts in the run, and of an evaluation its tables."""
+        super().complete()
+        if self.table_dir is not None:
+            for path in sorted(self.table_dir.glob("summary.csv" if self.anonymous else "*.csv")):
+                self.client.log_artifact(self._run_id, str(path), self.scored)
+
+    def _log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
+        if self.scored:
+            metrics = {f"{self.scored}/{name.removeprefix('val_')}": value for name, value in metrics.items()}
+        super()._log_metrics(metrics, step)
 
     def _config(self) -> dict[str, Any]:
         """The executed configuration as it is to be logged; without cases, it is written to a file of its own."""
@@ -119,6 +156,8 @@ class TrackingHandler(MLFlowHandler):
         """This run's pictures that its store does not have; the store is asked, for a resumed run may have some."""
         if self.picture_dir is None:
             return []
+        if self.scored:
+            return list(self.picture_dir.glob(f"{self.scored}.png"))
         run: Any = self.cur_run
         logged = {Path(item.path).name for item in self.client.list_artifacts(self._run_id, "overlays")}
         pictures = sorted(self.picture_dir.glob("*.png"))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from medkd.handlers.tracking_client import WholeCalls, experiment_id
 
-__all__ = ["ParentRun", "start"]
+__all__ = ["ParentRun", "start", "tracking_uri", "where_to_look"]
 
 
 class ParentRun:
@@ -60,3 +62,28 @@ def start(root: Path, tracking_uri: str, experiment: str, name: str) -> ParentRu
     run = client.create_run(experiment_id(client, experiment), run_name=f"ladder-{name}", tags=tags)
     kept.write_text(run.info.run_id, encoding="ascii")
     return ParentRun(client, run.info.run_id)
+
+
+def tracking_uri(root: Path) -> str:
+    """Of the store of a ladder's runs: ``MLFLOW_TRACKING_URI``, or a SQLite file in its folder."""
+    from monai.utils import path_to_sqlite_uri
+
+    return os.environ.get("MLFLOW_TRACKING_URI") or str(path_to_sqlite_uri(str(root / "mlruns.db")))
+
+
+def where_to_look(root: Path) -> tuple[str, str]:
+    """The command that serves a ladder's runs, empty if a server has them, and the address of their list.
+
+    The command is one process beside the server's own, the address that of the pages for trainings: MLflow starts
+    more, and opens with those for chat models.
+    """
+    from mlflow import MlflowClient
+
+    uri = tracking_uri(root)
+    run = MlflowClient(uri).get_run((root / "parent_run.txt").read_text(encoding="ascii").strip())
+    page = f"#/experiments/{run.info.experiment_id}/runs?workflowType=machine_learning"
+    if uri.startswith("http"):
+        return "", f"{uri.rstrip('/')}/{page}"
+    program = Path(sys.executable).parent / "mlflow"
+    command = f"MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false {program} ui --workers 1 --backend-store-uri {uri}"
+    return command, f"http://127.0.0.1:5000/{page}"

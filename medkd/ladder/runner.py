@@ -20,7 +20,7 @@ from medkd.bundle.scripts import find_scripts
 from medkd.datasets.datalist import load_datalist
 from medkd.files import atomic_path, sha256
 from medkd.ladder.cost import timed
-from medkd.ladder.mlflow_parent import ParentRun, start
+from medkd.ladder.mlflow_parent import ParentRun, start, tracking_uri
 from medkd.ladder.plan import EVALUATED_BY, Ladder
 from medkd.ladder.side_by_side import side_by_side
 from medkd.ladder.table import cell_dir, collect, rung_table, write_tables
@@ -116,11 +116,11 @@ def _run_cell(ladder: Ladder, folder: Path, settings: Mapping[str, Any], name: s
     find_scripts(ladder.bundle)
     try:
         with _output_to(log), _traceback_printed():
-            tracked = {"tracking_uri": _tracking_uri(folder.parents[1]), "run_name": name, "resume": True}
+            tracked = {"tracking_uri": tracking_uri(folder.parents[1]), "run_name": name, "resume": True}
             if not untrained:
                 with timed(folder, begun=begun):
                     _run_workflow(ladder.files, {**cell, **tracked}, tracking=configs / "tracking.yaml")
-            _run_workflow(evaluation, cell, tracking=None)
+            _run_workflow(evaluation, {**cell, **tracked}, tracking=configs / "tracking.yaml")
     except Exception as error:
         raise RuntimeError(f"{name} failed: {cause(error)} (its log: {log})") from error
     finally:
@@ -136,7 +136,7 @@ def _traceback_printed() -> Iterator[None]:
         raise
 
 
-def _run_workflow(files: Sequence[Path], settings: Mapping[str, Any], tracking: Path | None) -> None:
+def _run_workflow(files: Sequence[Path], settings: Mapping[str, Any], tracking: Path) -> None:
     from monai.bundle import ConfigWorkflow
 
     workflow = ConfigWorkflow(
@@ -144,7 +144,7 @@ def _run_workflow(files: Sequence[Path], settings: Mapping[str, Any], tracking: 
         meta_file=str(files[0].parent / "metadata.json"),
         logging_file=False,
         workflow_type="train",
-        tracking=str(tracking) if tracking else None,
+        tracking=str(tracking),
         **copy.deepcopy(dict(settings)),  # MONAI replaces macros (%key) where they stand: the ladder's own would change
     )
     workflow.initialize()
@@ -180,7 +180,7 @@ def _parent_run(ladder: Ladder, root: Path, seeds: list[int], shared: Mapping[st
     from monai.bundle import ConfigParser
 
     tracking = ConfigParser.load_config_file(ladder.bundle / "configs" / "tracking.yaml")
-    run = start(root, _tracking_uri(root), tracking["configs"]["experiment_name"], ladder.bundle.name)
+    run = start(root, tracking_uri(root), tracking["configs"]["experiment_name"], ladder.bundle.name)
     run.log_params({"seeds": seeds, "rungs": list(ladder.rungs), **shared})
     os.environ["MEDKD_PARENT_RUN"] = run.run_id
     try:
@@ -190,12 +190,6 @@ def _parent_run(ladder: Ladder, root: Path, seeds: list[int], shared: Mapping[st
         raise
     finally:
         del os.environ["MEDKD_PARENT_RUN"]
-
-
-def _tracking_uri(root: Path) -> str:
-    from monai.utils import path_to_sqlite_uri
-
-    return os.environ.get("MLFLOW_TRACKING_URI") or str(path_to_sqlite_uri(str(root / "mlruns.db")))
 
 
 @contextlib.contextmanager

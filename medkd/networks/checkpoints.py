@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["load_model", "load_weights", "read_settings", "read_weights"]
+__all__ = ["load_model", "load_weights", "read_settings", "read_weights", "run_of"]
 
 _ADVICE = "train first, or name another"
 _SHOWN = 10  # keys of a kind in a message
@@ -59,6 +60,13 @@ def read_settings(path: str | Path) -> dict[str, Any]:
     if strange:
         raise ValueError(f'{path}: expected plain data under "settings", found {strange[0]!r}')
     return dict(settings)
+
+
+def run_of(path: str | Path) -> str | None:
+    """The name of the run in MLflow that a student was trained in; ``None`` if its file does not say, or there is none."""
+    content = _read(path) if Path(path).is_file() else None
+    run = content.get("run") if isinstance(content, Mapping) else None
+    return run if isinstance(run, str) and re.fullmatch(r"[\w.-]+", run) else None
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:

@@ -107,17 +107,22 @@ def test_bundle_holds_configuration_only(case: Case) -> None:
 
 def test_training_writes_the_student(case: Case, trained: Path) -> None:
     content = torch.load(trained / "models" / "model.pt", weights_only=True)
-    assert list(content) == ["model", "settings"]
+    assert list(content) == ["model", "settings", "run"]
     assert [path.name for path in (trained / "models").iterdir()] == ["model.pt"]
     saves = sorted(path.name for path in (trained / "checkpoints").glob("epoch=*.pt"))
     assert saves == ["epoch=0002.pt", "epoch=0003.pt"]
 
 
-def test_run_is_tracked(case: Case, trained: Path) -> None:
-    client = mlflow.MlflowClient(f"sqlite:///{trained / 'eval' / 'mlruns.db'}")
+def _only_run(root: Path) -> tuple[mlflow.MlflowClient, mlflow.entities.Run]:
+    client = mlflow.MlflowClient(f"sqlite:///{root / 'eval' / 'mlruns.db'}")
     experiment = next(e for e in client.search_experiments() if e.name != "Default")
     (run,) = client.search_runs(experiment.experiment_id)
     assert run.info.status == "FINISHED"
+    return client, run
+
+
+def test_run_is_tracked(case: Case, trained: Path) -> None:
+    client, run = _only_run(trained)
     assert run.data.params["max_epochs"] == "3"
     assert {"method", "variant", "seed", "device", "git_commit", "version.medkd"} <= run.data.tags.keys()
     assert {"train_loss", "learning_rate", case.key_metric} <= run.data.metrics.keys()
@@ -133,6 +138,22 @@ def test_monai_s_own_tracking_works(case: Case, tmp_path: Path) -> None:
     runs = [run for e in client.search_experiments() for run in client.search_runs(e.experiment_id)]
     assert len(runs) == 1
     assert "train_loss" in runs[0].data.metrics
+
+
+def test_an_evaluation_goes_on_with_the_run_of_its_student(case: Case, trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    _, before = _only_run(tmp_path)
+    for _ in range(2):
+        case.train(tmp_path, "evaluate.yaml", tracking="configs/tracking.yaml")
+        client, run = _only_run(tmp_path)
+        assert run.data.params == before.data.params
+        kept = {name: value for name, value in run.data.metrics.items() if not name.startswith("test/")}
+        assert kept == before.data.metrics
+        assert f"test/{case.key_metric.removeprefix('val_')}" in run.data.metrics
+        scored = {artifact.path for artifact in client.list_artifacts(run.info.run_id, "test")}
+        assert {f"test/{path.name}" for path in (tmp_path / "eval").glob("*.csv")} == scored >= {"test/cases.csv"}
+        pictures = [Path(picture.path).name for picture in client.list_artifacts(run.info.run_id, "overlays")]
+        assert pictures == ["epoch_0001.png", "epoch_0002.png", "epoch_0003.png", "test.png"]
 
 
 def test_evaluation_scores_every_test_image(case: Case, trained: Path) -> None:

@@ -14,6 +14,8 @@ from pathlib import Path
 import mlflow
 import pytest
 
+from medkd.ladder import where_to_look
+
 from ..helpers import free_port
 from .conftest import Case, environment
 
@@ -68,6 +70,9 @@ def test_cells_are_children_of_one_run(case: Case, ladder: tuple[Path, str]) -> 
     assert {artifact.path for artifact in client.list_artifacts(parent.info.run_id)} >= {"ladder.png", "ladder.csv"}
     child = next(run for run in children if run.info.run_name.startswith(f"{case.rungs[-1]}-seed0"))
     assert set(case.terms) <= child.data.metrics.keys()
+    for run in children:  # what counts stands beside the scores of the validation
+        assert f"test/{case.key_metric.removeprefix('val_')}" in run.data.metrics
+        assert "test/cases.csv" in {artifact.path for artifact in client.list_artifacts(run.info.run_id, "test")}
     assert "overlays" in {artifact.path for artifact in client.list_artifacts(child.info.run_id)}
 
 
@@ -112,7 +117,8 @@ def test_user_interface_shows_the_ladder(case: Case, ladder: tuple[Path, str], t
     child = next(run for run in runs if run.info.run_name.startswith(f"{case.rungs[-1]}-seed0"))
     with _ui(root / "mlruns.db") as address:
         base = f"{address}/#/experiments/{experiment.experiment_id}"
-        assert "ladder-" in _page(f"{base}/runs", tmp_path / "1")
+        _, page = where_to_look(root)
+        assert "ladder-" in _page(page.replace("http://127.0.0.1:5000", address), tmp_path / "1")
         run = _page(f"{base}/runs/{child.info.run_id}", tmp_path / "2")
         assert all(term in run for term in case.terms)
         assert "overlays" in _page(f"{base}/runs/{child.info.run_id}/artifacts", tmp_path / "3")

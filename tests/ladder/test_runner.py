@@ -232,4 +232,6 @@ def test_the_command_prints_the_table(done, fake_bundle, capsys):
     printed = capsys.readouterr().out
     assert (root / "ladder.md").read_text().strip() in printed
     assert "2 test hearts" in printed
-    assert f"sqlite:///{root / 'mlruns.db'}" in printed
+    assert f"ui --workers 1 --backend-store-uri sqlite:///{root / 'mlruns.db'}" in printed
+    experiment = client(root).get_experiment_by_name("fake").experiment_id
+    assert f"http://127.0.0.1:5000/#/experiments/{experiment}/runs?workflowType=machine_learning" in printed
