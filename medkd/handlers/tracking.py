@@ -106,6 +106,7 @@ class TrackingHandler(MLFlowHandler):
         joins = self.cur_run is None
         if joins and self.run_name:
             self._join()
+        trained = self.scored and self.cur_run is not None
         super().start(engine)
         if joins:
             self._set_statuses()
@@ -113,8 +114,8 @@ class TrackingHandler(MLFlowHandler):
         tags = {**self.tags, **_versions(), **({"mlflow.parentRunId": parent} if parent else {})}
         self._log(tags=[RunTag(key, str(value)) for key, value in tags.items()])
         if self.source and Path(self.source).is_file():
-            config, run = self._config(), self.client.get_run(self._run_id)
-            if not (self.scored and run.data.params):  # those of the training are there
+            config = self._config()
+            if not trained:  # else those of the training are there
                 self._log_new_params(config)
 
     def _join(self) -> None:

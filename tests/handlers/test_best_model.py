@@ -51,6 +51,15 @@ def test_only_a_better_epoch_is_written(tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["model.pt"]
 
 
+def test_the_student_says_in_which_run_it_was_trained(tmp_path):
+    network = Scale()
+    for number, run in enumerate(["confkd-1", None]):
+        evaluator = make_evaluator(network, tmp_path / "unused.pt")
+        BestModel(str(tmp_path / f"{number}.pt"), network, run=run).attach(evaluator)
+        evaluator.run(1)
+        assert torch.load(tmp_path / f"{number}.pt", weights_only=True)["run"] == run
+
+
 def test_a_resumed_evaluator_does_not_forget_the_best(tmp_path):
     network, path = Scale(2.0), tmp_path / "model.pt"
     evaluator = make_evaluator(network, path)

@@ -37,6 +37,12 @@ def run(pairs, folder, *, epochs=1, rank=0, cases=2, keys=None, **more):
     engine.run([[source] for source, _ in pairs], max_epochs=epochs)
 
 
+def test_an_evaluation_leaves_the_pictures_of_the_training_alone(pairs, tmp_path):
+    run(pairs, tmp_path)
+    run(pairs, tmp_path, name="test")
+    assert sorted(p.name for p in tmp_path.glob("*.png")) == ["epoch_0001.png", "test.png"]
+
+
 def test_every_epoch_has_its_picture(pairs, tmp_path):
     run(pairs, tmp_path / "out", epochs=2)
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["epoch_0001.png", "epoch_0002.png"]

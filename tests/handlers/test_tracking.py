@@ -133,6 +133,37 @@ def test_metrics_and_the_learning_rate_are_logged_per_epoch(store):
     assert history("learning_rate") == [(1, pytest.approx(0.5)), (2, pytest.approx(0.05))]
 
 
+def test_a_finished_run_goes_on_under_its_name(store):
+    train(store.handler(), epochs=1)
+    train(store.handler(run_name="another"), epochs=1)
+    train(store.handler(), epochs=2)
+    assert sorted((run.info.run_name, run.info.status) for run in store.runs()) == [
+        ("another", "FINISHED"),
+        ("run", "FINISHED"),
+    ]
+
+
+def test_an_evaluation_s_scores_stand_beside_those_of_the_training(store, tmp_path):
+    for name in ("cases", "summary"):
+        (tmp_path / f"{name}.csv").write_text(f"{name}\n")
+    train(store.handler(config_file=config_file(tmp_path, size=64)), epochs=2)
+    both = {"config_file": config_file(tmp_path, size=32, split="test"), "table_dir": str(tmp_path)}
+    train(store.handler(scored="test", **both), epochs=1)
+    run = store.run()
+    assert {name: run.data.metrics[name] for name in ("score", "test/score")} == {"score": 2.0, "test/score": 1.0}
+    assert (run.data.params["size"], "split" in run.data.params) == ("64", False)  # those of the student
+
+    def tables(run, folder):
+        return [artifact.path for artifact in store.client.list_artifacts(run.info.run_id, folder)]
+
+    assert tables(run, "test") == ["test/cases.csv", "test/summary.csv"]
+    train(store.handler(scored="secret", anonymous_cases=True, **both), epochs=1)
+    assert tables(run, "secret") == ["secret/summary.csv"]  # the other names cases
+    train(store.handler(run_name="by itself", scored="test", **both), epochs=1)
+    (alone,) = [run for run in store.runs() if run.info.run_name == "by itself"]
+    assert (alone.data.params["size"], alone.data.params["split"]) == ("32", "test")
+
+
 def test_each_picture_is_logged_once(store, tmp_path):
     pictures, logged = tmp_path / "overlays", []
     pictures.mkdir()

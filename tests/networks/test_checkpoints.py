@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from medkd.networks.checkpoints import load_model
+from medkd.networks.checkpoints import load_model, run_of
 
 
 def make(*widths):
@@ -110,3 +110,19 @@ def test_all_kinds_of_difference_at_once(refuse):
     state["other"] = state.pop("0.bias")
     state["1.bias"] = torch.zeros(7)
     refuse({"model": state}, r".*1 missing \(0\.bias\); 1 not expected \(other\); 1 of another shape \(1\.bias \(7,\)")
+
+
+def test_a_student_names_the_run_that_trained_it(network, tmp_path):
+    path = tmp_path / "model.pt"
+    for run, found in (
+        ("kdas-20261128-ab12", "kdas-20261128-ab12"),
+        ("x' or '1'='1", None),
+        (["a"], None),
+        (None, None),
+    ):
+        torch.save({"model": network.state_dict(), "run": run}, path)
+        assert run_of(path) == found
+        load_model(path, network)
+    torch.save({"model": network.state_dict()}, path)
+    assert run_of(path) is None
+    assert run_of(tmp_path / "nowhere.pt") is None
