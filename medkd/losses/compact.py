@@ -146,6 +146,10 @@ def _feature(student: Tensor | None, teacher: Tensor | None, *, temperature: flo
             "feature_weight: expected a layer of the student and one of a teacher that runs beside it (student_layer, "
             "teacher_layer, no teacher_dir), found no such map"
         )
+    if student.shape[1] != teacher.shape[1]:
+        raise ValueError(
+            f"feature_channels: expected {teacher.shape[1]}, as many as the teacher's map has, got {student.shape[1]}"
+        )
     mode = "bilinear" if teacher.ndim == 4 else "trilinear"
     student = (
         F.interpolate(student, teacher.shape[2:], mode=mode) if student.shape[2:] != teacher.shape[2:] else student

@@ -23,8 +23,8 @@ class FeatureNetwork(nn.Module):
         network: any network that gives logits ``[B, K, *spatial]``.
         layer: the name of a module in it (``named_modules``) that gives a map ``[B, C, *spatial]``.
         image_shape: ``[C, *spatial]`` of an image, to find out C of the layer.
-        like: another such network: a 1 × 1 convolution, which is trained and not deployed, brings the map to as many channels
-            as that one's has (Shu et al., arXiv 2011.13256, section 3.2).
+        channels: bring the map to so many by a 1 × 1 convolution, which is trained and not deployed (Shu et al., arXiv
+            2011.13256, section 3.2): as many as the map has that it is compared with. ``None``: the map as it is.
 
     Raises:
         ValueError: if there is no such layer, or it does not give such a map.
@@ -38,7 +38,7 @@ class FeatureNetwork(nn.Module):
     """
 
     def __init__(
-        self, network: nn.Module, layer: str, image_shape: Sequence[int], *, like: FeatureNetwork | None = None
+        self, network: nn.Module, layer: str, image_shape: Sequence[int], *, channels: int | None = None
     ) -> None:
         super().__init__()
         layers = dict(network.named_modules())
@@ -50,11 +50,9 @@ class FeatureNetwork(nn.Module):
         self._feature: Any = None
         layers[layer].register_forward_hook(self._keep)
         feature = self._of_a_black_image(layer, image_shape)
-        self.channels = feature.shape[1]
-        if like is not None:
+        if channels is not None:
             convolution = nn.Conv2d if feature.ndim == 4 else nn.Conv3d
-            self.adapter = convolution(self.channels, like.channels, 1)
-            self.channels = like.channels
+            self.adapter = convolution(feature.shape[1], channels, 1)
 
     def forward(self, x: Tensor) -> Tensor | FeatureOutput:
         """Logits and map of images ``[B, C, *spatial]`` (training mode), or logits alone (eval mode)."""
@@ -81,9 +79,7 @@ class FeatureNetwork(nn.Module):
 
 
 def with_feature(
-    network: nn.Module | None, layer: str | None, image_shape: Sequence[int], *, like: nn.Module | None = None
-) -> nn.Module | None:
+    network: nn.Module, layer: str | None, image_shape: Sequence[int], *, channels: int | None = None
+) -> nn.Module:
     """The network as it is, or with the map of a layer if one is named; see ``FeatureNetwork``."""
-    if network is None or layer is None:
-        return network
-    return FeatureNetwork(network, layer, image_shape, like=like if isinstance(like, FeatureNetwork) else None)
+    return network if layer is None else FeatureNetwork(network, layer, image_shape, channels=channels)

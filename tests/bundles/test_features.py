@@ -7,10 +7,13 @@ import pytest
 import torch
 from monai.networks.nets import BasicUNet
 
+from medkd.bundle.validation import key_score
+
 from .conftest import Case
 from .test_resume import identical
 
-FEATURES = {"pixel_weight": 0, "feature_weight": 50, "student_layer": "upcat_1", "teacher_layer": "upcat_1"}
+LAYERS = {"student_layer": "upcat_1", "teacher_layer": "upcat_1", "feature_channels": 16}
+FEATURES = {"pixel_weight": 0, "feature_weight": 50, **LAYERS}
 pytestmark = pytest.mark.parametrize("case", ["compact"], indirect=True)
 
 
@@ -50,3 +53,12 @@ def test_a_teacher_in_files_has_no_layers(case: Case, taught: Path, tmp_path: Pa
     done = case.train(tmp_path, teacher_dir=case.data / "labels", check=False, **FEATURES)
     assert done.returncode
     assert "no teacher_dir" in done.stderr
+
+
+def test_what_validates_or_deploys_needs_no_teacher(case: Case, taught: Path, tmp_path: Path) -> None:
+    shutil.copytree(case.bundle / "configs", tmp_path / "configs")
+    shutil.copytree(taught / "models", tmp_path / "models")
+    settings = {**case.settings, "teacher_path": tmp_path / "nowhere.pt", "dataset_dir": str(case.data)}
+    found = key_score(tmp_path, settings)
+    assert found is not None
+    assert 0 <= found[1] <= 1

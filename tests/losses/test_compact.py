@@ -122,6 +122,12 @@ def test_the_student_s_map_is_brought_to_the_teacher_s_size() -> None:
     torch.testing.assert_close(loss(small, batch, large)["feature"], loss(resized, batch, large)["feature"])
 
 
+def test_other_channels_than_the_teacher_s_are_refused() -> None:
+    loss = CompactLoss(pixel_weight=0, feature_weight=1)
+    with pytest.raises(ValueError, match=r"feature_channels: expected 6, .* got 5"):
+        loss(_with_feature(2, (2, 5, 8, 8)), {"label": _label()}, _with_feature(3, (2, 6, 8, 8)))
+
+
 @pytest.mark.parametrize("teacher", [None, _maps(1)])
 def test_features_need_layers_of_both(teacher) -> None:
     loss = CompactLoss(pixel_weight=0, feature_weight=1)
