@@ -45,7 +45,7 @@ FOLLOWED += [
 FOLLOWED += [(f"docs/methods/{name}.md", None) for name in ("confkd", "ikdmil", "kdas")]
 FOLLOWED += [(f"data/{name}/README.md", None) for name in sources.BY_DATASET]
 FOLLOWED += [(f"bundles/{name}/docs/README.md", None) for name in METHODS]
-FOLLOWED += [("docs/index.md", None)]
+FOLLOWED += [("docs/index.md", None), ("docs/tutorials/first-student.md", None)]
 QUICKEST = {**QUICK, "max_epochs": 1, "val_interval": 1}
 
 
@@ -181,6 +181,22 @@ def test_cardiac_mri(reader):
     assert (reader.root / "seg.dcm").is_file()
     assert (reader.root / "APP" / "model" / "heart").exists()
     reader.follow(part("bundles/confkd_cardiac_mri_segmentation/docs/README.md"), reader.copy("another"))
+
+
+def test_the_first_student(reader):
+    """With the recipe of the page, smaller, and the ladder as it is shipped."""
+    reader, page = reader("confkd"), "docs/tutorials/first-student.md"
+    start, *lessons = [block for block in part(page) if not all(map(reason, block.commands))]
+    lesson = reader.follow([start])
+    (recipe,) = re.findall(r"```yaml\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL)
+    smaller = {"network_def#channels": [4, 8, 16, 16], "patch_size": [32, 32]} | {**QUICKEST, "learning_rate": 0.002}
+    assert yaml.safe_load(recipe).keys() == smaller.keys() - {"progress"}
+    (lesson / "configs" / "recipes" / "phantoms.yaml").write_text(yaml.safe_dump(smaller))
+    shutil.copy(bundle_path("confkd") / "configs" / "ladder.yaml", lesson / "configs")
+    reader.follow(lessons, lesson)
+    assert {path.name for path in lesson.iterdir()} >= {"worst.png", "OUT", "ladder"}
+    assert "| student |" not in (table := (lesson / "ladder" / "ladder.md").read_text())
+    assert "kl_entropy − weak_only" in table
 
 
 def test_a_compact_student(reader):
