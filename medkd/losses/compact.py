@@ -48,7 +48,7 @@ class CompactLoss(nn.Module):
     Raises:
         ValueError: for a negative weight, or a temperature that is not positive.
 
-    Example:
+    Examples:
         >>> import torch
         >>> label = torch.zeros(2, 1, 8, 8)
         >>> batch = {"label": label, "teacher": torch.full((2, 3, 8, 8), 1 / 3)}

@@ -49,7 +49,7 @@ class ConfKDLoss(nn.Module):
     Raises:
         ValueError: for an unknown option, a negative weight or a temperature that is not positive.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from medkd.networks import DualBranchOutput
         >>> logits = torch.zeros(2, 4, 8, 8)

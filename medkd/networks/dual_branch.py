@@ -25,7 +25,7 @@ class DualBranch(nn.Module):
     In training mode ``forward(x, strong)`` returns ``DualBranchOutput``, in eval mode the student's logits alone.
     Each decoder runs once, and the teacher's only on the images whose output is used.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from monai.networks.nets import UNet
         >>> shared = UNet(2, 1, 8, channels=(4, 8), strides=(2,))

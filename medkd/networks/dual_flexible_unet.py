@@ -28,7 +28,7 @@ class DualBranchFlexibleUNet(DualBranch):
         ValueError: for an unknown backbone, or what ``EfficientNetLite`` refuses; when called, for an image whose sides
             are not multiples of 32.
 
-    Example:
+    Examples:
         >>> import torch
         >>> network = DualBranchFlexibleUNet(1, 4).eval()
         >>> network(torch.zeros(2, 1, 64, 96)).shape

@@ -58,7 +58,7 @@ class EfficientNetLite(nn.Module, BaseEncoder):
         FileNotFoundError: if there is no such file.
         ValueError: for an unknown variant, another ``spatial_dims``, or weights that do not fit or are not the published ones.
 
-    Example:
+    Examples:
         >>> import torch
         >>> [tuple(level.shape[1:]) for level in EfficientNetLite("lite0")(torch.zeros(1, 3, 65, 96))]
         [(16, 33, 48), (24, 17, 24), (40, 9, 12), (112, 5, 6), (320, 3, 3)]

@@ -29,7 +29,7 @@ class FeatureNetwork(nn.Module):
     Raises:
         ValueError: if there is no such layer, or it does not give such a map.
 
-    Example:
+    Examples:
         >>> import torch
         >>> net = torch.nn.Sequential(torch.nn.Conv2d(1, 8, 3, padding=1), torch.nn.Conv2d(8, 4, 1))
         >>> output = FeatureNetwork(net, "0", [1, 16, 16])(torch.zeros(2, 1, 16, 16))

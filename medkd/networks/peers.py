@@ -37,7 +37,7 @@ class MeanTeacher(nn.Module):
     Raises:
         ValueError: for another decay or noise.
 
-    Example:
+    Examples:
         >>> import torch
         >>> network = MeanTeacher(torch.nn.Conv2d(1, 4, 1))
         >>> output = network(torch.zeros(2, 1, 8, 8))

@@ -39,7 +39,7 @@ class PolypPVT(nn.Module):
         ValueError: for an unknown backbone or weights of another; when called, for an image whose sides are not
             multiples of 32.
 
-    Example:
+    Examples:
         >>> network = PolypPVT("b0").eval()
         >>> network(torch.zeros(1, 3, 64, 96)).shape
         torch.Size([1, 1, 64, 96])

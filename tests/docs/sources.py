@@ -58,6 +58,11 @@ def hearts(folder: Path) -> None:
     make_cardiac_phantoms(folder, strong=1, weak=2, validation=1, test=1, size=48, slices=3)
 
 
+def hearts_of_the_lesson(folder: Path) -> None:
+    """Two test volumes, the first of which is the tutorial's, phantom023."""
+    make_cardiac_phantoms(folder, strong=4, weak=17, validation=1, test=2, size=48, slices=2)
+
+
 def heart_images(folder: Path) -> None:
     hearts(folder.parent / "more")
     (folder.parent / "more" / "images").rename(folder)

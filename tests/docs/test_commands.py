@@ -184,10 +184,13 @@ def test_cardiac_mri(reader):
 
 
 def test_the_first_student(reader):
-    """With the recipe of the page, smaller, and the ladder as it is shipped."""
+    """With the recipe and the phantoms of the page, smaller, and the ladder as it is shipped."""
     reader, page = reader("confkd"), "docs/tutorials/first-student.md"
     start, *lessons = [block for block in part(page) if not all(map(reason, block.commands))]
     lesson = reader.follow([start])
+    assert len(list((lesson / "DIR" / "images").iterdir())) == 28
+    shutil.rmtree(lesson / "DIR")
+    sources.hearts_of_the_lesson(lesson / "DIR")
     (recipe,) = re.findall(r"```yaml\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL)
     smaller = {"network_def#channels": [4, 8, 16, 16], "patch_size": [32, 32]} | {**QUICKEST, "learning_rate": 0.002}
     assert yaml.safe_load(recipe).keys() == smaller.keys() - {"progress"}
