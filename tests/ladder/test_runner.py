@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -93,11 +94,12 @@ def test_the_cells_are_children_of_one_finished_parent(done):
     root, scores = done
     (parent,), children = runs(root)
     assert sorted(child.info.run_name for child in children) == [
-        f"{rung}-seed{seed}-{parent.info.run_id[:6]}" for rung in ("high", "low") for seed in SEEDS
+        f"{rung}-seed{seed}-{parent.info.run_name[-6:]}" for rung in ("high", "low") for seed in SEEDS
     ]
     assert {child.data.tags["mlflow.parentRunId"] for child in children} == {parent.info.run_id}
     assert {child.info.status for child in [parent, *children]} == {"FINISHED"}
-    assert parent.info.run_name == "ladder-fake_bundle"
+    assert parent.info.run_name == (root / "run_name.txt").read_text().strip()
+    assert re.fullmatch(r"ladder-fake_bundle-[0-9]{8}-[0-9]{6}-[0-9a-f]{6}", parent.info.run_name)
     assert (parent.data.params["max_epochs"], parent.data.params["rungs"]) == ("2", "['low', 'high']")
     high = scores[scores["rung"] == "high"]["dice"].mean()
     assert parent.data.metrics["dice_high"] == pytest.approx(high)
