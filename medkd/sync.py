@@ -129,15 +129,17 @@ class _Copy:
         return len(missing)
 
     def _models(self, run: Any, there: Any) -> int:
-        """Add those of other names; a model that is not ready yet is left to its process."""
-        known = {model.name: model for model in _models(self.server, there) if str(model.status) == "READY"}
-        added = 0
-        for model in _models(self.local, run):
-            if model.name in known:
-                self.ids[model.model_id] = known[model.name].model_id
-            elif str(model.status) == "READY":
-                self.ids[model.model_id] = self._model(model, there)
-                added += 1
+        """Add those of other names or contents (their tag ``sha256``), and none that is half there."""
+
+        def of(client: MlflowClient, of_run: Any) -> dict[tuple[str, str | None], Any]:
+            own = f"source_run_id = '{of_run.info.run_id}'"
+            found = client.search_logged_models([of_run.info.experiment_id], own)
+            return {(item.name, item.tags.get("sha256")): item for item in found if str(item.status) == "READY"}
+
+        known, added = of(self.server, there), 0
+        for key, model in of(self.local, run).items():
+            self.ids[model.model_id] = known[key].model_id if key in known else self._model(model, there)
+            added += key not in known
         return added
 
     def _model(self, model: Any, there: Any) -> str:
@@ -207,11 +209,6 @@ def _last(run: Any, points: Mapping[Point, Metric]) -> int:
 def _new(here: Mapping[str, str], there: Mapping[str, str]) -> list[tuple[str, str]]:
     """What only the first has; what differs stays as it is there, where somebody may have changed it."""
     return [(key, value) for key, value in here.items() if key not in there and key not in _OWN_TAGS]
-
-
-def _models(client: MlflowClient, run: Any) -> list[Any]:
-    """The models that a run has logged."""
-    return list(client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run.info.run_id}'"))
 
 
 def _sizes(client: MlflowClient, run_id: str, folder: str | None = None) -> dict[str, int | None]:

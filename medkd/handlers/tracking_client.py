@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import re
 import time
 import weakref
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,31 +16,17 @@ from mlflow import MlflowClient
 from mlflow.entities import RunTag
 from mlflow.exceptions import MlflowException
 
+from medkd.handlers.ladder_runs import LADDER_TAGS, ladder_dir, parent_name, said_away, say_away
 from medkd.handlers.offline_store import experiment_of, open_store, run_of, store_uri
 from medkd.program import uninterrupted
 
-__all__ = [
-    "LADDER_TAGS",
-    "PARENT_RUN",
-    "FallbackClient",
-    "WholeCalls",
-    "experiment_id",
-    "fallback_client",
-    "tell_parent",
-    "unreachable",
-    "wait_less",
-    "within_ladder",
-]
+__all__ = ["FallbackClient", "WholeCalls", "experiment_id", "fallback_client", "unreachable", "wait_less"]
 
 _logger = logging.getLogger(__name__)
 _WRITES = ("log_", "set_", "update_", "delete_")
 _NOT_AGAIN = {"log_outputs"}  # names a model, which the server has
 # Whose first argument is an experiment, or several.
 _OF_EXPERIMENTS = {"create_run", "search_runs", "get_experiment", "create_logged_model", "search_logged_models"}
-# What the processes of a ladder have in common.
-PARENT_RUN, _PARENT_NAME = "MEDKD_PARENT_RUN", "MEDKD_PARENT_NAME"
-_FOLDER, _AWAY = "MEDKD_OFFLINE_DIR", "MEDKD_SERVER_AWAY"
-LADDER_TAGS = {"medkd.kind": "ladder"}
 
 
 class WholeCalls:
@@ -106,7 +90,7 @@ class FallbackClient:
             self._experiment = str(args[0])
         if name == "log_metric" and len(args) < 4:  # else the copy would have a time of its own, and be another point
             kwargs.setdefault("timestamp", int(time.time() * 1000))
-        if not self._offline and os.environ.get(_AWAY) == self._server:
+        if not self._offline and said_away(self._server):
             self._go_offline("another run of the ladder found it away")
         try:
             result = self._do(name, args, kwargs)
@@ -146,8 +130,8 @@ class FallbackClient:
 
     def _parent(self, run_id: str) -> str:
         """The local identifier of the ladder's run, which is made if no process of the ladder has done so."""
-        name = os.environ.get(_PARENT_NAME)
-        if name and self._experiment and run_id not in self._local and run_id == os.environ.get(PARENT_RUN):
+        name = parent_name(run_id)
+        if name and self._experiment and run_id not in self._local:
             experiment = experiment_of(self._client, self._folder, self._experiment)
             run = run_of(self._client, self._folder, experiment, name, tags=LADDER_TAGS)
             self._local[run_id] = str(run.info.run_id)
@@ -165,10 +149,12 @@ class FallbackClient:
             self._written.append((name, args, kwargs))
 
     def _go_offline(self, why: object) -> None:
-        _logger.warning("MLflow cannot be reached (%s); the run goes on in %s.", why, store_uri(self._folder))
+        _logger.warning(
+            "MLflow cannot be reached (%s); the run goes on in %s. When it is back: medkd tracking sync %s",
+            *(why, store_uri(self._folder), self._folder),
+        )
         self._client, self._offline = open_store(self._folder), True
-        if _FOLDER in os.environ:
-            os.environ[_AWAY] = self._server
+        say_away(self._server)
         if self._experiment_id is None or self._experiment is None:
             return
         local = experiment_of(self._client, self._folder, self._experiment)
@@ -196,28 +182,12 @@ def fallback_client(client: MlflowClient, folder: str | Path, *, run: str) -> Fa
         folder: of the local store; within a ladder that is the ladder's.
         run: what tells it from other runs of this process.
     """
-    folder = Path(os.environ.get(_FOLDER, folder)).resolve()
+    folder = Path(ladder_dir() or folder).resolve()
     key = (str(client.tracking_uri), str(folder), run)
     shared = _clients.get(key)
     if shared is None:
         _clients[key] = shared = FallbackClient(client, folder)
     return shared
-
-
-@contextlib.contextmanager
-def within_ladder(folder: Path) -> Iterator[None]:
-    """What clients of this process, and of those that it begins, have in common: one local store, and one wait for the server."""
-    os.environ[_FOLDER] = str(folder)
-    try:
-        yield
-    finally:
-        for name in (_FOLDER, _AWAY, PARENT_RUN, _PARENT_NAME):
-            os.environ.pop(name, None)
-
-
-def tell_parent(run_id: str, name: str) -> None:
-    """Runs that begin from now on are children of this one."""
-    os.environ[PARENT_RUN], os.environ[_PARENT_NAME] = run_id, name
 
 
 def wait_less() -> None:

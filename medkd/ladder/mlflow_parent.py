@@ -14,15 +14,9 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from medkd.files import atomic_path
+from medkd.handlers.ladder_runs import LADDER_TAGS, tell_parent
 from medkd.handlers.offline_store import named, store_uri
-from medkd.handlers.tracking_client import (
-    LADDER_TAGS,
-    WholeCalls,
-    experiment_id,
-    fallback_client,
-    tell_parent,
-    wait_less,
-)
+from medkd.handlers.tracking_client import WholeCalls, experiment_id, fallback_client, wait_less
 from medkd.runs import run_name
 
 __all__ = ["ParentRun", "start", "tracking_uri", "where_to_look"]

@@ -18,7 +18,7 @@ import pandas as pd
 from medkd.bundle.scripts import find_scripts
 from medkd.datasets.datalist import load_datalist
 from medkd.files import atomic_path, sha256
-from medkd.handlers.tracking_client import within_ladder
+from medkd.handlers.ladder_runs import within_ladder
 from medkd.ladder.cost import timed
 from medkd.ladder.mlflow_parent import ParentRun, start, tracking_uri
 from medkd.ladder.plan import EVALUATED_BY, Ladder

@@ -226,6 +226,17 @@ def test_a_ladder_that_is_stopped_says_so_and_goes_on_in_the_same_runs(good, fak
     assert [run.info.status for part in runs(root) for run in part] == ["FINISHED", "FINISHED"]
 
 
+def test_a_ladder_of_an_earlier_version_goes_on_in_its_run(done, good):
+    root, _ = done
+    (parent,), children = runs(root)
+    client(root).update_run(parent.info.run_id, name="ladder-fake_bundle")
+    (root / "run_name.txt").unlink()
+    run(good, root)
+    (again,), same = runs(root)
+    assert (again.info.run_id, len(same)) == (parent.info.run_id, len(children))
+    assert again.info.run_name == f"ladder-fake_bundle-{parent.info.run_id[:6]}"  # as its children's names end
+
+
 def test_the_command_prints_the_table(done, fake_bundle, capsys):
     root, _ = done
     arguments = ["--dataset_dir", str(root.parent), "--seeds", "0", "1", "--rungs", "pair"]
