@@ -67,13 +67,16 @@ class FallbackClient:
     Args:
         client: of the server.
         folder: for ``mlruns-offline.db`` and the artefacts.
+
+    Attributes:
+        offline: whether the server is lost.
     """
 
     def __init__(self, client: MlflowClient, folder: str | Path) -> None:
         wait_less()
         self._client, self._folder = client, Path(folder).resolve()
         self._server = str(client.tracking_uri)
-        self._offline = False
+        self.offline = False
         self._experiment: str | None = None
         self._experiment_id: str | None = None
         self._run: Any = None
@@ -90,23 +93,23 @@ class FallbackClient:
             self._experiment = str(args[0])
         if name == "log_metric" and len(args) < 4:  # else the copy would have a time of its own, and be another point
             kwargs.setdefault("timestamp", int(time.time() * 1000))
-        if not self._offline and said_away(self._server):
+        if not self.offline and said_away(self._server):
             self._go_offline("another run of the ladder found it away")
         try:
             result = self._do(name, args, kwargs)
         except (MlflowException, requests.RequestException, OSError) as error:
-            if self._offline or not unreachable(error):
+            if self.offline or not unreachable(error):
                 raise
             self._go_offline(error)
             result = self._do(name, args, kwargs)
-        if not self._offline:
+        if not self.offline:
             self._remember(name, args, kwargs, result)
         return result
 
     def _do(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if self._offline and name == "create_experiment":
+        if self.offline and name == "create_experiment":
             return experiment_of(self._client, self._folder, args[0])
-        if self._offline:
+        if self.offline:
             args, kwargs = tuple(map(self._here, args)), {key: self._here(value) for key, value in kwargs.items()}
             if name in _OF_EXPERIMENTS and args:
                 args = (self._experiment_here(args[0]), *args[1:])
@@ -153,7 +156,7 @@ class FallbackClient:
             "MLflow cannot be reached (%s); the run goes on in %s. When it is back: medkd tracking sync %s",
             *(why, store_uri(self._folder), self._folder),
         )
-        self._client, self._offline = open_store(self._folder), True
+        self._client, self.offline = open_store(self._folder), True
         say_away(self._server)
         if self._experiment_id is None or self._experiment is None:
             return
@@ -175,7 +178,7 @@ _clients: weakref.WeakValueDictionary[tuple[str, ...], FallbackClient] = weakref
 
 
 def fallback_client(client: MlflowClient, folder: str | Path, *, run: str) -> FallbackClient:
-    """The one client of a run: its handlers write in turn, and leave the server together.
+    """The one client of a run: its handlers write in turn, and leave the server together; who comes later asks it again.
 
     Args:
         client: of the server.
@@ -185,7 +188,7 @@ def fallback_client(client: MlflowClient, folder: str | Path, *, run: str) -> Fa
     folder = Path(ladder_dir() or folder).resolve()
     key = (str(client.tracking_uri), str(folder), run)
     shared = _clients.get(key)
-    if shared is None:
+    if shared is None or shared.offline:
         _clients[key] = shared = FallbackClient(client, folder)
     return shared
 
