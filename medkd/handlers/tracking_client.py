@@ -194,9 +194,9 @@ def fallback_client(client: MlflowClient, folder: str | Path, *, run: str) -> Fa
 
 
 def wait_less() -> None:
-    """For a server that does not answer some 35 seconds, for one that refuses 5: MLflow's own seven tries take 247."""
+    """For a server that does not answer some 30 seconds, for one that refuses 5: MLflow's own seven tries take 247."""
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")  # seconds
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "8")  # seconds
 
 
 def unreachable(error: Exception) -> bool:
