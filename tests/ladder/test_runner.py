@@ -228,13 +228,15 @@ def test_a_ladder_that_is_stopped_says_so_and_goes_on_in_the_same_runs(good, fak
 
 def test_a_ladder_of_an_earlier_version_goes_on_in_its_run(done, good):
     root, _ = done
-    (parent,), children = runs(root)
-    client(root).update_run(parent.info.run_id, name="ladder-fake_bundle")
+    before = [len(part) for part in runs(root)]
+    run_id = (root / "parent_run.txt").read_text()
+    client(root).update_run(run_id, name="ladder-fake_bundle")
     (root / "run_name.txt").unlink()
     run(good, root)
-    (again,), same = runs(root)
-    assert (again.info.run_id, len(same)) == (parent.info.run_id, len(children))
-    assert again.info.run_name == f"ladder-fake_bundle-{parent.info.run_id[:6]}"  # as its children's names end
+    assert [len(part) for part in runs(root)] == before
+    assert (root / "parent_run.txt").read_text() == run_id
+    name = client(root).get_run(run_id).info.run_name
+    assert name == f"ladder-fake_bundle-{run_id[:6]}"  # which its children's names end with
 
 
 def test_the_command_prints_the_table(done, fake_bundle, capsys):
