@@ -67,6 +67,7 @@ _FIRST = (
     "case confkd",
     "test_commands",
     "test_tracking_client",
+    "test_sync",
     "test_how_to",
 )
 

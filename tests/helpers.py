@@ -11,6 +11,8 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+import urllib.request
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +28,42 @@ def free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
+
+
+class TrackingServer:
+    """MLflow's own server on SQLite, which can be killed and started again at the same address."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.port = folder, free_port()
+        self.address = f"http://127.0.0.1:{self.port}"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        store = ["--backend-store-uri", f"sqlite:///{self.folder / 'server.db'}"]
+        store += ["--artifacts-destination", str(self.folder / "art")]
+        command = [sys.executable, "-m", "mlflow", "server", "--port", str(self.port), "--workers", "1", *store]
+        few = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # processes
+        log = self.folder / "server.log"
+        with log.open("w") as file:
+            self.process = subprocess.Popen(
+                command, stdout=file, stderr=file, cwd=self.folder, env=few, start_new_session=True
+            )
+        deadline = time.monotonic() + 400
+        while not self._answers():
+            assert self.process.poll() is None, log.read_text()[-2000:]
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(OSError):
+            return urllib.request.urlopen(f"{self.address}/health", timeout=2).status == 200
+        return False
+
+    def kill(self) -> None:
+        if self.process is not None:
+            subprocess.run(["pkill", "-KILL", "-s", str(self.process.pid)], check=False)
+            self.process.wait()
+            self.process = None
 
 
 def on_the_series(mask: Path, series: Path) -> np.ndarray:

@@ -24,6 +24,7 @@ from medkd.cli import (
     score,
     show,
     teach,
+    tracking,
 )
 from medkd.program import report, watch
 
@@ -60,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"medkd {__version__}")
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
     verbs_of_use = (export, efficiency, overlay, infer, freeze, deploy, label_env, demo)
-    for verb in (bundle, show, data, teach, ladder, score, *verbs_of_use):
+    for verb in (bundle, show, data, teach, ladder, tracking, score, *verbs_of_use):
         name = verb.__name__.rpartition(".")[2].replace("_", "-")
         verb.add_arguments(
             verbs.add_parser(name, help=verb.HELP, formatter_class=argparse.ArgumentDefaultsHelpFormatter)

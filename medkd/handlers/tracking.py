@@ -21,6 +21,7 @@ from medkd.bundle.running import settings_in_use
 from medkd.distributed import rank
 from medkd.files import atomic_path
 from medkd.handlers.anonymous import without_cases
+from medkd.handlers.offline_store import named
 from medkd.handlers.tracking_client import WholeCalls, fallback_client
 from medkd.runs import names_before
 
@@ -111,9 +112,8 @@ class TrackingHandler(MLFlowHandler):
     def start(self, engine: Engine) -> None:
         """Start or join the run of this name, which runs again then; log tags and parameters."""
         joins = self.cur_run is None
-        if joins and self.run_name:
-            self._join()
-        trained = self.table_dir is not None and self.cur_run is not None
+        known = self._join() if joins and self.run_name else not joins
+        trained = self.table_dir is not None and known
         super().start(engine)
         if joins:
             self._set_statuses()
@@ -126,13 +126,16 @@ class TrackingHandler(MLFlowHandler):
             self._leave_config()
             self._watch()
 
-    def _join(self) -> None:
-        """The run of this name, if there is one; MONAI's handler passes over those that have ended, and reads every run."""
+    def _join(self) -> bool:
+        """Whether there is a run of this name, or it had to be made; MONAI's handler passes over those that have ended, and reads every run."""
         self._set_experiment()  # type: ignore[no-untyped-call]
         experiment: Any = self.experiment
-        named = f"attributes.run_name = '{self.run_name}'"
-        found = self.client.search_runs([experiment.experiment_id], named, max_results=1)
-        self.cur_run = self.client.get_run(found[0].info.run_id) if found else None
+        place, name = experiment.experiment_id, str(self.run_name)
+        found = self.client.search_runs([place], named(name), max_results=1)
+        self.cur_run = (
+            self.client.get_run(found[0].info.run_id) if found else self.client.create_run(place, run_name=name)
+        )
+        return bool(found)
 
     def complete(self) -> None:
         """Leave artefacts in the run, and of an evaluation its tables."""
@@ -238,12 +241,11 @@ class TrackingHandler(MLFlowHandler):
         if run.info.status != "RUNNING":
             self.client.update_run(self._run_id, status="RUNNING")
             self.cur_run = self.client.get_run(self._run_id)
-        before = names_before(str(self.run_name))
-        if before:
-            experiment: Any = self.experiment
-            for other in self.client.search_runs([experiment.experiment_id], "attributes.status = 'RUNNING'"):
-                if other.info.run_name in before:
-                    self.client.set_terminated(other.info.run_id, "KILLED")
+        experiment: Any = self.experiment
+        for name in names_before(str(self.run_name)):
+            running = f"{named(name)} and attributes.status = 'RUNNING'"
+            for other in self.client.search_runs([experiment.experiment_id], running):
+                self.client.set_terminated(other.info.run_id, "KILLED")
 
     def _fail(self, engine: Engine, error: BaseException) -> None:
         """Mark the run as failed, or as stopped; ignite leaves it to such a handler to raise the error again."""

@@ -7,7 +7,6 @@ import copy
 import gc
 import json
 import logging
-import os
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ import pandas as pd
 from medkd.bundle.scripts import find_scripts
 from medkd.datasets.datalist import load_datalist
 from medkd.files import atomic_path, sha256
+from medkd.handlers.ladder_runs import within_ladder
 from medkd.ladder.cost import timed
 from medkd.ladder.mlflow_parent import ParentRun, start, tracking_uri
 from medkd.ladder.plan import EVALUATED_BY, Ladder
@@ -44,7 +44,7 @@ def run_ladder(
 
     Each cell is a folder laid out as a bundle's root: ``models/model.pt``, ``checkpoints/``, ``eval/cases.csv``,
     and how long its training took. All cells are children of one MLflow run, in ``mlruns.db`` of ``output_dir`` unless
-    ``MLFLOW_TRACKING_URI`` names a server. Called again with the same arguments it goes on where it was stopped, inside a cell as well.
+    ``MLFLOW_TRACKING_URI`` names a server; from the moment that cannot be reached, in ``mlruns-offline.db``. Called again with the same arguments it goes on where it was stopped, inside a cell as well.
 
     Args:
         ladder: the rungs.
@@ -79,11 +79,12 @@ def run_ladder(
             folder, settings = cell_dir(root, rung, seed), {**shared, **ladder.rungs[rung], "seed": seed}
             _claim(folder, settings)
             if not (folder / "eval" / ladder.table).is_file():
-                calls[rung, seed] = (ladder, folder, settings, f"{rung}-seed{seed}-{parent.run_id[:6]}")
+                calls[rung, seed] = (ladder, folder, settings, f"{rung}-seed{seed}-{parent.name[-6:]}")
         with tqdm(
             desc="ladder", total=len(cells), initial=len(cells) - len(calls), unit="run", disable=not progress
         ) as bar:
             for rung, seed in _run_cells(ladder, calls, jobs):
+                parent.tell()  # the server may be lost by now: the next cells need not find that out by themselves
                 bar.set_postfix_str(f"done: {rung}, seed {seed}", refresh=False)
                 bar.update()
         seen = {str(item["patient"]) for item in datalist["test"] if item.get("seen") and "patient" in item}
@@ -178,20 +179,18 @@ def _claim(folder: Path, settings: Mapping[str, Any]) -> None:
 
 @contextlib.contextmanager
 def _parent_run(ladder: Ladder, root: Path, seeds: list[int], shared: Mapping[str, Any]) -> Iterator[ParentRun]:
-    """The MLflow run whose children the cells are; kept by its id, so that a continued ladder has one parent."""
+    """The MLflow run whose children the cells are; kept by its name, so that a continued ladder has one parent."""
     from monai.bundle import ConfigParser
 
     tracking = ConfigParser.load_config_file(ladder.bundle / "configs" / "tracking.yaml")
-    run = start(root, tracking_uri(root), tracking["configs"]["experiment_name"], ladder.bundle.name)
-    run.log_params({"seeds": seeds, "rungs": list(ladder.rungs), **shared})
-    os.environ["MEDKD_PARENT_RUN"] = run.run_id
-    try:
-        yield run
-    except BaseException as error:
-        run.end("FAILED" if isinstance(error, Exception) else "KILLED")
-        raise
-    finally:
-        del os.environ["MEDKD_PARENT_RUN"]
+    with within_ladder(root):
+        run = start(root, tracking_uri(root), tracking["configs"]["experiment_name"], ladder.bundle.name)
+        run.log_params({"seeds": seeds, "rungs": list(ladder.rungs), **shared})
+        try:
+            yield run
+        except BaseException as error:
+            run.end("FAILED" if isinstance(error, Exception) else "KILLED")
+            raise
 
 
 @contextlib.contextmanager

@@ -64,7 +64,7 @@ def test_cells_are_children_of_one_run(case: Case, ladder: tuple[Path, str]) -> 
     runs = client.search_runs(experiment.experiment_id)
     (parent,) = [run for run in runs if run.data.tags.get("medkd.kind") == "ladder"]
     children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
-    names = [f"{rung}-seed0-{parent.info.run_id[:6]}" for rung in sorted(case.rungs)]
+    names = [f"{rung}-seed0-{parent.info.run_name[-6:]}" for rung in sorted(case.rungs)]
     assert sorted(run.info.run_name for run in children) == names
     assert {run.info.status for run in [parent, *children]} == {"FINISHED"}
     assert {artifact.path for artifact in client.list_artifacts(parent.info.run_id)} >= {"ladder.png", "ladder.csv"}

@@ -24,6 +24,7 @@ NOT_RUN = {
     r"pip install ": "the package is installed; what its wheel holds is tested in tests/test_package.py",
     r"make (demo|test)\b": "demos are run by tests/bundles/test_demo.py; the suite does not run itself",
     r"mlflow ui ": "a server that does not end; the store that it shows is read in tests/bundles",
+    r"medkd tracking sync ": "a server that was away; tests/test_sync.py stops one and types the same words",
     r"medkd label-env ": "downloads an environment; tests/serving use one",
     r"source SERVER/bin/activate && ": "a server; tests/serving/test_how_to.py starts it with the same words",
     r"python benchmarks/": "hours of training on data that may not be redistributed",

@@ -199,6 +199,22 @@ def test_a_finished_run_goes_on_under_its_name(store):
     ]
 
 
+def test_a_run_that_begins_or_goes_on_reads_no_other(store):
+    for name in ("one", "two", "two", "three"):
+        handler, read = store.handler(run_name=name), []
+        search = handler.client.search_runs
+
+        def told(*args, search=search, read=read, **kwargs):
+            found = search(*args, **kwargs)
+            read.extend(run.info.run_name for run in found)
+            return found
+
+        handler.client.search_runs = told
+        train(handler, epochs=1)
+        assert set(read) <= {name}
+    assert sorted(run.info.run_name for run in store.runs()) == ["one", "three", "two"]
+
+
 def test_an_evaluation_s_scores_stand_beside_those_of_the_training(store, tmp_path):
     for name in ("cases", "summary"):
         (tmp_path / f"{name}.csv").write_text(f"{name}\n")

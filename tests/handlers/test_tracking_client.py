@@ -2,10 +2,6 @@
 
 import logging
 import socket
-import subprocess
-import sys
-import time
-import urllib.request
 
 import pytest
 from ignite.engine import Engine, Events
@@ -13,9 +9,9 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from medkd.handlers.tracking import TrackingHandler
-from medkd.handlers.tracking_client import fallback_client
+from medkd.handlers.tracking_client import experiment_id, fallback_client
 
-from ..helpers import free_port
+from ..helpers import TrackingServer, free_port
 
 
 @pytest.fixture(autouse=True)
@@ -27,34 +23,10 @@ def quick(monkeypatch):
 @pytest.fixture
 def server(tmp_path_factory):
     """A server's address, and how to kill it."""
-    tmp_path = tmp_path_factory.mktemp("server")
-    port = free_port()
-    store = [
-        "--backend-store-uri",
-        f"sqlite:///{tmp_path / 'server.db'}",
-        "--artifacts-destination",
-        str(tmp_path / "art"),
-    ]
-    command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1", *store]
-    with (tmp_path / "server.log").open("w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=tmp_path, start_new_session=True)
-    address = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + 120
-    while True:
-        try:
-            urllib.request.urlopen(f"{address}/health", timeout=2)
-            break
-        except OSError:
-            assert process.poll() is None, (tmp_path / "server.log").read_text()[-2000:]
-            assert time.monotonic() < deadline
-            time.sleep(0.5)
-
-    def kill():
-        subprocess.run(["pkill", "-KILL", "-s", str(process.pid)], check=False)
-        process.wait()
-
-    yield address, kill
-    kill()
+    started = TrackingServer(tmp_path_factory.mktemp("server"))
+    started.start()
+    yield started.address, started.kill
+    started.kill()
 
 
 def train(address, offline, *, kill=lambda: None, moment=None, epochs=4):
@@ -154,3 +126,25 @@ def test_a_server_lost_between_experiment_and_run(server, tmp_path):
     client.set_terminated(run.info.run_id, "FINISHED")
     _, found = offline_run(tmp_path)
     assert found.info.run_id == run.info.run_id
+
+
+def test_what_is_written_later_has_the_time_and_the_values_that_it_had(server, tmp_path):
+    """A parameter's value that is the experiment's number, a point's time, and no word about another run."""
+    address, kill = server
+    client = fallback_client(MlflowClient(address), tmp_path, run="run")
+    experiment = experiment_id(client, "hearts")
+    other = MlflowClient(address).create_run(experiment, run_name="other")
+    run = client.create_run(experiment, run_name="run", tags={"kind": "small"}).info.run_id
+    client.log_param(run, "folds", experiment)
+    client.log_metric(run, "dice", 0.5)
+    client.set_terminated(other.info.run_id, "KILLED")
+    (point,) = MlflowClient(address).get_metric_history(run, "dice")
+    kill()
+    MlflowClient(f"sqlite:///{tmp_path / 'mlruns-offline.db'}").create_experiment("cats")  # which takes the number
+    client.log_metric(run, "dice", 0.6)
+    _, found = offline_run(tmp_path)
+    assert found.info.run_id == client.get_run(run).info.run_id != run
+    assert (found.data.params, found.data.tags["kind"]) == ({"folds": experiment}, "small")
+    assert found.info.experiment_id != experiment
+    first, second = client.get_metric_history(run, "dice")
+    assert (first.value, first.timestamp, second.value) == (0.5, point.timestamp, 0.6)

@@ -6,6 +6,7 @@ _TRAIN = r"""
 imports:
 - $import pathlib
 - $import ignite
+- $import os
 - $import time
 - $import torch
 bundle_root: .
@@ -17,7 +18,12 @@ progress: true
 seed: 0
 gain: 0.5
 max_epochs: 1
-trainer: {_target_: ignite.engine.Engine, process_function: "$lambda engine, batch: time.sleep(600 * pathlib.Path(@bundle_root + '/../../wait').exists()) or {'loss': 1.0}"}
+# A training waits while there is a file `wait`, and kills the processes whose group `kill` names in its second epoch.
+wait: $pathlib.Path(@bundle_root + '/../../wait')
+kill: $pathlib.Path(@bundle_root + '/kill')
+stop: "$lambda epoch: time.sleep(600 * @wait.exists()) or (epoch == 2 and @kill.exists() and os.killpg(int(@kill.read_text()), 9))"
+process_function: "$lambda engine, batch: (@stop(engine.state.epoch), engine.state.metrics.update(loss=1 / engine.state.epoch))"
+trainer: {_target_: ignite.engine.Engine, process_function: '@process_function'}
 handlers: []
 initialize:
 - $pathlib.Path(@output_dir).mkdir(parents=True, exist_ok=True)
@@ -46,6 +52,7 @@ configs:
     tracking_uri: '@tracking_uri'
     experiment_name: '@experiment_name'
     run_name: '@run_name'
+    offline_dir: '@output_dir'
     config_file: '@save_execute_config'
     iteration_log: false
     close_on_complete: true

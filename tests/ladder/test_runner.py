@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -93,11 +94,12 @@ def test_the_cells_are_children_of_one_finished_parent(done):
     root, scores = done
     (parent,), children = runs(root)
     assert sorted(child.info.run_name for child in children) == [
-        f"{rung}-seed{seed}-{parent.info.run_id[:6]}" for rung in ("high", "low") for seed in SEEDS
+        f"{rung}-seed{seed}-{parent.info.run_name[-6:]}" for rung in ("high", "low") for seed in SEEDS
     ]
     assert {child.data.tags["mlflow.parentRunId"] for child in children} == {parent.info.run_id}
     assert {child.info.status for child in [parent, *children]} == {"FINISHED"}
-    assert parent.info.run_name == "ladder-fake_bundle"
+    assert parent.info.run_name == (root / "run_name.txt").read_text().strip()
+    assert re.fullmatch(r"ladder-fake_bundle-[0-9]{8}-[0-9]{6}-[0-9a-f]{6}", parent.info.run_name)
     assert (parent.data.params["max_epochs"], parent.data.params["rungs"]) == ("2", "['low', 'high']")
     high = scores[scores["rung"] == "high"]["dice"].mean()
     assert parent.data.metrics["dice_high"] == pytest.approx(high)
@@ -222,6 +224,19 @@ def test_a_ladder_that_is_stopped_says_so_and_goes_on_in_the_same_runs(good, fak
     run(load_ladder(fake_bundle, ["low"]), root, seeds=[0])
     assert kept_minutes(root / "low" / "seed0") > before > 0
     assert [run.info.status for part in runs(root) for run in part] == ["FINISHED", "FINISHED"]
+
+
+def test_a_ladder_of_an_earlier_version_goes_on_in_its_run(done, good):
+    root, _ = done
+    before = [len(part) for part in runs(root)]
+    run_id = (root / "parent_run.txt").read_text()
+    client(root).update_run(run_id, name="ladder-fake_bundle")
+    (root / "run_name.txt").unlink()
+    run(good, root)
+    assert [len(part) for part in runs(root)] == before
+    assert (root / "parent_run.txt").read_text() == run_id
+    name = client(root).get_run(run_id).info.run_name
+    assert name == f"ladder-fake_bundle-{run_id[:6]}"  # which its children's names end with
 
 
 def test_the_command_prints_the_table(done, fake_bundle, capsys):
