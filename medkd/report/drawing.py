@@ -36,20 +36,16 @@ class Plot:
 
 
 @contextmanager
-def axes(plot: Plot, *, height: float = 3.2, columns: int = 1) -> Iterator[Any]:
-    """One axis, or ``columns`` of them beside each other; what is drawn becomes the plot's ``uri``.
-
-    A figure of one column is as wide as a telephone's page, so that its text is readable there.
-    """
+def axes(plot: Plot, *, height: float = 3.2) -> Iterator[Any]:
+    """An axis; what is drawn on it becomes the plot's ``uri``. It is as wide as a telephone's page, so that its text is readable there."""
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(4.6 * columns, height), layout="constrained")
+        figure = Figure(figsize=(4.6, height), layout="constrained")
         FigureCanvasSVG(figure)
-        found = figure.subplots(1, columns, squeeze=False)[0]
-        yield found[0] if columns == 1 else found
+        yield figure.subplots()
         written = io.BytesIO()
         figure.savefig(written, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     plot.uri = image_uri(written.getvalue(), "svg+xml")

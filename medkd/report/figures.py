@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -118,8 +117,8 @@ def reliability(material: Material) -> Plot | None:
     )
     with axes(plot, height=4.0) as axis:
         axis.plot([0, 1], [0, 1], color="black", linewidth=0.8)
-        axis.annotate("overconfident", (0.66, 0.42), color="0.3", fontsize=9)
-        axis.annotate("underconfident", (0.12, 0.62), color="0.3", fontsize=9)
+        axis.annotate("overconfident", (0.68, 0.08), color="0.3", fontsize=9)
+        axis.annotate("underconfident", (0.03, 0.66), color="0.3", fontsize=9)
         for part, one in known.items():
             count, confidence, right = one.table
             there = count > _ENOUGH * count.sum()
@@ -193,29 +192,27 @@ def bland_altman(material: Material, name: str) -> Plot | None:
     return plot
 
 
-def learning(curves: Mapping[str, list[Curve]]) -> Plot | None:
-    """What validation and the loss said epoch by epoch; a ring marks the epoch that was kept."""
+def learning(curves: Mapping[str, list[Curve]]) -> list[Plot]:
+    """What validation said epoch by epoch, a ring at the epoch that was kept, and the training loss."""
     known = {part: own for part, own in curves.items() if own}
     if not known:
-        return None
+        return []
     name = next(own[0].score for own in known.values())
-    plot = Plot(
-        "Learning curves",
-        f"{name} of the validation images and the training loss by epoch; rings mark the epochs that were kept",
-    )
-    with axes(plot, columns=2) as (left, right):
+    validation = Plot("Validation", f"{name} of the validation images by epoch; rings mark the epochs that were kept")
+    loss = Plot("Training loss", "Training loss by epoch, which is not of one scale where rungs have other losses")
+    with axes(validation) as axis:
         for part, own in known.items():
-            for number, curve in enumerate(own):
-                label = curve.network if number == 0 else None
-                left.plot(*curve.validation, DASHES[part], color=COLOURS[part], linewidth=1.2, label=label)
-                left.plot(curve.kept, curve.best, "o", markersize=8, markerfacecolor="none", color=COLOURS[part])
-                right.plot(*curve.loss, DASHES[part], color=COLOURS[part], linewidth=1.2, label=label)
-        left.set(xlabel="epoch", ylabel=f"{name}, validation")
-        right.set(xlabel="epoch", ylabel="training loss")
-        _legend(left)
-    return plot
-
-
-def _legend(axis: Any) -> None:
-    if axis.get_legend_handles_labels()[0]:
+            for curve in own:
+                label = curve.network if curve is own[0] else None
+                axis.plot(*curve.validation, DASHES[part], color=COLOURS[part], linewidth=1.2, label=label)
+                axis.plot(curve.kept, curve.best, "o", markersize=8, markerfacecolor="none", color=COLOURS[part])
+        axis.set(xlabel="epoch; a ring: kept", ylabel=name)
         axis.legend(loc="lower right")
+    with axes(loss) as axis:
+        for part, own in known.items():
+            for curve in own:
+                label = curve.network if curve is own[0] else None
+                axis.plot(*curve.loss, DASHES[part], color=COLOURS[part], linewidth=1.2, label=label)
+        axis.set(xlabel="epoch", ylabel="training loss")
+        axis.legend(loc="upper right")
+    return [validation, loss]

@@ -67,25 +67,33 @@ class Coverage:
 
 
 def coverage(material: Material, network: str, kept: float = 0.8) -> Coverage | None:
-    """Of a network: cases in the order of the mean entropy of the pixels that it calls foreground, each the mean over seeds and classes.
+    """Of a network, the mean over its seeds: cases in the order of the mean entropy of the pixels that it calls foreground.
 
     That is the structure-wise uncertainty of Roy et al. (NeuroImage 2019), by the softmax's entropy. A case with no foreground
-    has the mean entropy of all its pixels.
+    has the mean entropy of all its pixels; of several classes it is their mean.
     """
     own = material.trust[material.trust["network"] == network]
     if own.empty:
         return None
-    entropy = own.assign(h=own["entropy_inside"].fillna(own["entropy"])).groupby("number")["h"].mean()
-    dice = over_classes(material.cases[material.cases["network"] == network]).groupby("number")["dice"].mean()
+    keys = ["seed", "number"]
+    entropy = own.assign(h=own["entropy_inside"].fillna(own["entropy"])).groupby(keys)["h"].mean()
+    dice = over_classes(material.cases[material.cases["network"] == network]).groupby(keys)["dice"].mean()
     table = pd.DataFrame({"entropy": entropy, "error": 1 - dice}).dropna()
-    if len(table) < 2:
+    curves = [_risks(seed) for _, seed in table.groupby(level="seed")]
+    count = min((len(risk) for risk, _ in curves), default=0)
+    if count < 2:
         return None
-    count = np.arange(1, len(table) + 1)
-    risk = table.sort_values("entropy")["error"].cumsum().to_numpy() / count
-    best = np.sort(table["error"].to_numpy()).cumsum() / count
-    place = max(0, round(kept * len(table)) - 1)
+    risk, best = (np.mean([curve[which][-count:] for curve in curves], axis=0) for which in (0, 1))
+    place = max(0, round(kept * count) - 1)
     gain, most = float(risk[-1] - risk[place]), float(best[-1] - best[place])
-    return Coverage(count / len(table), risk, best, gain, gain / most if most else float("nan"))
+    return Coverage(np.arange(1, count + 1) / count, risk, best, gain, gain / most if most else float("nan"))
+
+
+def _risks(seed: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean errors of the surest cases, of one and of all: by their entropy, and if the errors themselves were known."""
+    count = np.arange(1, len(seed) + 1)
+    risk = seed.sort_values("entropy")["error"].cumsum().to_numpy() / count
+    return risk, np.sort(seed["error"].to_numpy()).cumsum() / count
 
 
 @dataclass(frozen=True)
