@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from medkd.files import atomic_path
 from medkd.reading.images import is_frame, load_image, load_label
 from medkd.reading.tiles import read_tile_pixels
 
-__all__ = ["overlay_figure", "read_image", "read_mask", "save_overlay"]
+__all__ = ["overlay_figure", "read_image", "read_mask", "save_overlay", "small_slice"]
 
 _COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#d55e00", "#cc79a7")  # Okabe-Ito: told apart by everyone
 
@@ -83,6 +85,48 @@ def overlay_figure(rows: Mapping[str, tuple[NDArray[Any], Mapping[str, NDArray[A
         for axis in line:
             axis.axis("off")
     return figure
+
+
+def small_slice(
+    image: NDArray[Any], maps: Mapping[str, NDArray[Any]], *, by: str = "truth", longest: int = 192
+) -> dict[str, NDArray[Any]]:
+    """One slice of an image and of maps in its grid, small enough to be kept of every case.
+
+    Args:
+        image: ``[W, H(, slices)]``, or ``[W, H, 3]`` in colour of 8 bit; axes of length 1 are allowed.
+        maps: ``[W, H(, slices)]`` of 8 bit. Those called ``…_uncertainty`` are averaged where they shrink, classes are not.
+        by: the map with the most foreground in the slice that is taken; the middle one if it has none.
+        longest: of the sides, in pixels; smaller images stay as they are.
+
+    Returns:
+        The maps ``[H, W]``, rows first, and ``image``: the bytes of a JPEG.
+    """
+    chosen = maps[by]
+    image = image if image.shape[-1] == 3 else image.reshape(chosen.shape)
+    if chosen.ndim == 3:
+        depth = int((chosen > 0).sum((0, 1)).argmax()) if chosen.any() else chosen.shape[-1] // 2
+        image, maps = image[..., depth], {name: one[..., depth] for name, one in maps.items()}
+    width, height = chosen.shape[:2]
+    share = min(1.0, longest / max(width, height))
+    size = (max(1, round(width * share)), max(1, round(height * share)))
+    picture = Image.fromarray(_eight_bits(image).swapaxes(0, 1)).resize(size, Image.Resampling.LANCZOS)
+    jpeg = io.BytesIO()
+    picture.save(jpeg, "JPEG", quality=85)
+    small = {name: _resized(one.swapaxes(0, 1), size, name.endswith("_uncertainty")) for name, one in maps.items()}
+    return {**small, "image": np.frombuffer(jpeg.getvalue(), dtype=np.uint8)}
+
+
+def _resized(values: NDArray[Any], size: tuple[int, int], smooth: bool) -> NDArray[Any]:
+    kind = Image.Resampling.BILINEAR if smooth else Image.Resampling.NEAREST
+    return np.asarray(Image.fromarray(np.ascontiguousarray(values)).resize(size, kind))
+
+
+def _eight_bits(image: NDArray[Any]) -> NDArray[np.uint8]:
+    if image.ndim == 3:
+        return image.astype(np.uint8)
+    low, high = np.percentile(image, (1, 99))
+    scaled: NDArray[np.uint8] = (255 * np.clip((image - low) / max(high - low, 1e-6), 0, 1)).astype(np.uint8)
+    return scaled
 
 
 def _one_slice(image: NDArray[Any], masks: Mapping[str, NDArray[Any]]) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:

@@ -8,7 +8,7 @@ import os
 import warnings
 from collections.abc import Sequence
 
-from medkd import __version__
+from medkd import __version__, program
 from medkd.cli import (
     bundle,
     data,
@@ -21,12 +21,12 @@ from medkd.cli import (
     label_env,
     ladder,
     overlay,
+    report,
     score,
     show,
     teach,
     tracking,
 )
-from medkd.program import report, watch
 
 __all__ = ["main"]
 
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0, or 1 after such an error.
     """
     if arguments is None:
-        watch()
+        program.watch()
     options = _parser().parse_args(arguments)
     # MONAI warns for every reader it makes where NVIDIA's image codec is not installed.
     logging.getLogger("monai.data.nvimgcodec_pydicom_plugin").setLevel(logging.ERROR)
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options.run(options)
     except Exception as error:  # noqa: BLE001 - the end of the program
-        report(error)
+        program.report(error)
         return 1
     return 0
 
@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"medkd {__version__}")
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
     verbs_of_use = (export, efficiency, overlay, infer, freeze, deploy, label_env, demo)
-    for verb in (bundle, show, data, teach, ladder, tracking, score, *verbs_of_use):
+    for verb in (bundle, show, data, teach, ladder, report, tracking, score, *verbs_of_use):
         name = verb.__name__.rpartition(".")[2].replace("_", "-")
         verb.add_arguments(
             verbs.add_parser(name, help=verb.HELP, formatter_class=argparse.ArgumentDefaultsHelpFormatter)

@@ -1,6 +1,7 @@
 """Ignite handlers, one per file (``tracking`` is imported by itself, because MLflow is slow to import)."""
 
 from medkd.handlers.best_model import BestModel, FinalModel, ModelLoader
+from medkd.handlers.case_slices import CaseSlices
 from medkd.handlers.epoch_seed import EpochSeed
 from medkd.handlers.epoch_stats import EpochStats
 from medkd.handlers.gradient_clipping import GradientClipping
@@ -15,6 +16,7 @@ from medkd.handlers.training_state import TrainingState
 
 __all__ = [
     "BestModel",
+    "CaseSlices",
     "EpochSeed",
     "EpochStats",
     "FinalModel",

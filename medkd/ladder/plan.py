@@ -37,6 +37,8 @@ class Ladder:
             not independent.
         baseline: a branch of the table that needs no training, shown as the first rung.
         recipes: configuration files behind ``train.yaml``, of every rung.
+        report: what ``medkd report`` sets side by side: the rung of the ``student``, the ``teacher``, the student ``alone`` and
+            under ``full`` supervision, as far as there are any.
     """
 
     bundle: Path
@@ -51,6 +53,7 @@ class Ladder:
     groups: str = "patients"
     baseline: str | None = None
     recipes: Sequence[Path] = ()
+    report: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def files(self) -> list[Path]:
@@ -140,9 +143,14 @@ def load_ladder(
         for other, delta in others.items()
         if type(delta) not in (int, float) or not delta > 0
     ]
+    problems += [
+        f"report: {part}: expected a rung ({', '.join(every)}), found {rung!r}"
+        for part, rung in content.get("report", {}).items()
+        if rung not in every
+    ]
     if problems:
         raise ValueError(f"{path}: " + "; ".join(problems))
-    names = ("scores", "table", "unit", "units", "groups", "baseline")
+    names = ("scores", "table", "unit", "units", "groups", "baseline", "report")
     settings = {key: content[key] for key in names if key in content}
     ladder = Ladder(bundle, {name: every[name] for name in chosen}, {}, recipes=files, **settings)
     claims = {

@@ -15,7 +15,7 @@ from medkd.ladder.plan import Ladder
 from medkd.ladder.plot import save_plot
 from medkd.ladder.verdicts import verdicts
 
-__all__ = ["cell_dir", "claim_metrics", "collect", "render", "rung_table", "write_tables"]
+__all__ = ["cell_dir", "claim_metrics", "collect", "per_unit", "render", "rung_table", "write_tables"]
 
 
 def cell_dir(root: Path, rung: str, seed: int) -> Path:
@@ -42,17 +42,24 @@ def collect(ladder: Ladder, root: Path, seeds: Sequence[int], *, seen: Collectio
             folder = cell_dir(root, rung, seed)
             cases = pd.read_csv(folder / "eval" / ladder.table, dtype={"patient": str})
             if ladder.baseline and rung == next(iter(ladder.rungs)):
-                free = _per_unit(ladder, cases, ladder.baseline)
+                free = per_unit(ladder, cases, ladder.baseline)
                 parts.append(free.assign(rung=ladder.baseline, seed=seed, minutes=0.0))
-            own = _per_unit(ladder, cases, ladder.branch_of(rung))
+            own = per_unit(ladder, cases, ladder.branch_of(rung))
             parts.append(own.assign(rung=rung, seed=seed, minutes=kept_minutes(folder)))
     table: pd.DataFrame = pd.concat(parts, ignore_index=True)
     table["seen"] = table["patient"].isin(seen)
     return table
 
 
-def _per_unit(ladder: Ladder, cases: pd.DataFrame, branch: str) -> pd.DataFrame:
-    """Two patients, or two test sets, may have a unit of one name."""
+def per_unit(ladder: Ladder, cases: pd.DataFrame, branch: str) -> pd.DataFrame:
+    """One row per unit of an evaluation's table: each score's mean over its cases and classes; NaN where none applies.
+
+    Args:
+        ladder: says what a unit is, and which columns are scores.
+        cases: ``ladder.table`` of one evaluation.
+        branch: of the network.
+    """
+    # Two patients, or two test sets, may have a unit of one name.
     names = [name for name in ("dataset", "patient") if name in cases and name != ladder.unit]
     own = cases[cases["branch"] == branch]
     means: pd.DataFrame = own.groupby([*names, ladder.unit], as_index=False)[list(ladder.scores)].mean()

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
+from medkd.cli import main
 from medkd.ladder import where_to_look
 
 from ..helpers import free_port
@@ -74,6 +76,18 @@ def test_cells_are_children_of_one_run(case: Case, ladder: tuple[Path, str]) -> 
         assert f"test/{case.key_metric.removeprefix('val_')}" in run.data.metrics
         assert "test/cases.csv" in {artifact.path for artifact in client.list_artifacts(run.info.run_id, "test")}
     assert "overlays" in {artifact.path for artifact in client.list_artifacts(child.info.run_id)}
+
+
+def test_its_report_has_every_part(case: Case, ladder: tuple[Path, str], tmp_path: Path) -> None:
+    """What the bundle's evaluation keeps is what the report reads: nothing that a ladder leaves is missing."""
+    root, _ = ladder
+    assert main(["report", str(root), "--output", str(tmp_path / "report.html")]) == 0
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "which tell nothing about patients" in text
+    assert "Kept:" in text  # the epochs of the learning curves
+    absent = re.findall(r'class="absent soft">([^<]+)', text)
+    assert [one for one in absent if "medkd efficiency" not in one] == []
+    assert text.count("<article") == text.count('class="panels"') > 0
 
 
 @contextlib.contextmanager

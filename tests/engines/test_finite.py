@@ -69,6 +69,8 @@ def test_a_scaler_of_gradients_leaves_out_single_steps(tmp_path):
     trainer.add_event_handler(Events.STARTED, lambda e: setattr(e, "scaler", torch.amp.GradScaler("cpu")))
     loss = trainer.distillation_loss
     wrong = {1: float("nan")}  # the gradient is that of the number before it: as if the scaler had left out the step
-    trainer.distillation_loss = lambda *given: {"loss": loss(*given)["loss"] + wrong.get(trainer.state.iteration % 3, 0)}
+    trainer.distillation_loss = lambda *given: {
+        "loss": loss(*given)["loss"] + wrong.get(trainer.state.iteration % 3, 0)
+    }
     trainer.run()
     assert trainer.state.epoch == 2
