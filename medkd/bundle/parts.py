@@ -8,15 +8,20 @@ from pathlib import Path
 
 from medkd.bundle.runtimes import PYTORCH, exported_path
 
-__all__ = ["copy_parts"]
+__all__ = ["copy_parts", "with_configs"]
 
 _PARTS = {part: part for part in ("configs", "docs", "scripts", "LICENSE", "models/model.pt")}
 # Retraining distils from the teacher there is: one that was put there, or else the one that the training made first.
-_PARTS |= dict.fromkeys(("checkpoints/teacher/best.pt", "checkpoints/teacher.pt"), "checkpoints/teacher.pt")
+_TEACHER = dict.fromkeys(("checkpoints/teacher/best.pt", "checkpoints/teacher.pt"), "checkpoints/teacher.pt")
 
 
 def copy_parts(
-    bundle: str | Path, folder: str | Path, *, student: str | Path | None = None, runtime: Mapping[str, str] = PYTORCH
+    bundle: str | Path,
+    folder: str | Path,
+    *,
+    student: str | Path | None = None,
+    teacher: bool = True,
+    runtime: Mapping[str, str] = PYTORCH,
 ) -> None:
     """Copy configurations, scripts, documentation, licence, student and teacher of a bundle; what is not there is left out.
 
@@ -24,9 +29,10 @@ def copy_parts(
         bundle: its folder.
         folder: where to; it is made if it is not there.
         student: the file that becomes ``models/model.pt``; the bundle's own by default.
+        teacher: whether a teacher in ``checkpoints`` goes along.
         runtime: ``runtime`` and ``precision`` of what was exported of the student, which is copied too.
     """
-    source, parts = Path(bundle), dict(_PARTS)
+    source, parts = Path(bundle), {**_PARTS, **(_TEACHER if teacher else {})}
     if runtime["runtime"] != "pytorch":
         exported = exported_path("models/model.pt", **runtime).as_posix()
         parts[exported] = exported
@@ -39,3 +45,8 @@ def copy_parts(
             shutil.copy2(source / part, target)
     if student is not None:
         shutil.copy2(student, Path(folder) / "models" / "model.pt")
+
+
+def with_configs(*places: str | Path) -> str | None:
+    """The first of some folders that is a bundle's, with ``configs``; ``None`` if none is."""
+    return next((str(place) for place in places if (Path(place) / "configs" / "metadata.json").is_file()), None)

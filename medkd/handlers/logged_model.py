@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import re
+import shutil
 import tempfile
+import warnings
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import numpy as np
 from mlflow.entities import LoggedModelOutput
 from mlflow.exceptions import MlflowException
-from mlflow.models import ModelSignature
+from mlflow.models import Model, ModelSignature
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 from mlflow.types import Schema, TensorSpec
 from numpy.typing import NDArray
@@ -40,6 +42,7 @@ def log_student(
     *,
     bundle_dir: str | Path,
     model_path: str | Path,
+    teacher: str | Path | None = None,
     registered_as: str | None = None,
     anonymous: bool = False,
 ) -> str | None:
@@ -52,21 +55,19 @@ def log_student(
         run_id: of the run.
         bundle_dir: the folder with the bundle's ``configs``.
         model_path: the student's file.
+        teacher: the teacher's file, which goes along with a student that is registered: a server distils from it again.
         registered_as: the registered model, which is made if there is none; ``None``: it is not registered.
         anonymous: leave out the ``dataset_dir`` that stands in a configuration.
 
     Returns:
-        The model's id; ``None`` if there is no student, no bundle, or, with a warning, if it does not run in that.
+        The model's id; ``None`` if there is no student, or, with a warning, if it does not run in the bundle.
     """
     if not Path(model_path).is_file():
-        return None
-    if not (Path(bundle_dir) / "configs").is_dir():
-        _logger.warning("%s: expected a bundle's configs, found none: the student is no MLflow model", bundle_dir)
         return None
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model"
         try:
-            save_student(model, bundle_dir, model_path, anonymous=anonymous)
+            save_student(model, bundle_dir, model_path, teacher=teacher if registered_as else None, anonymous=anonymous)
         except Exception as error:  # noqa: BLE001 - a network can raise anything; the student itself is kept all the same
             _logger.warning("%s: expected a student that runs in %s, found: %s", model_path, bundle_dir, error)
             return None
@@ -75,7 +76,12 @@ def log_student(
 
 
 def save_student(
-    folder: str | Path, bundle_dir: str | Path, model_path: str | Path, *, anonymous: bool = False
+    folder: str | Path,
+    bundle_dir: str | Path,
+    model_path: str | Path,
+    *,
+    teacher: str | Path | None = None,
+    anonymous: bool = False,
 ) -> None:
     """Write a student as an MLflow model: a bundle (``data``), its signature, an example of noise, what it needs.
 
@@ -83,11 +89,15 @@ def save_student(
         folder: to make.
         bundle_dir: the bundle's folder.
         model_path: the student's file.
+        teacher: the teacher's file, if it is to go along.
         anonymous: leave out the ``dataset_dir`` that stands in a configuration.
     """
     with tempfile.TemporaryDirectory() as temporary:
         bundle = Path(temporary) / "bundle"
-        copy_parts(bundle_dir, bundle, student=model_path)
+        copy_parts(bundle_dir, bundle, student=model_path, teacher=False)
+        if teacher is not None and Path(teacher).is_file():
+            (bundle / "checkpoints").mkdir()
+            shutil.copy2(teacher, bundle / "checkpoints" / "teacher.pt")
         if anonymous:
             _without_place(bundle / "configs")
         network, shape = PyfuncStudent(bundled_student(bundle)), _input_shape(read_metadata(bundle))
@@ -95,7 +105,7 @@ def save_student(
         example = _noise([1, *(side if isinstance(side, int) else _BLOCKS * _block(side) for side in shape)])
         output = network.predict(example)
         free = [-1, output.shape[1], *(side if isinstance(side, int) else -1 for side in shape[1:])]
-        mlflow.pyfunc.save_model(
+        _pyfunc().save_model(
             folder,
             loader_module="medkd.bundle.pyfunc",
             data_path=str(bundle),
@@ -144,6 +154,9 @@ def register(client: Any, run_id: str, name: str) -> str:
 def _log(client: Any, run_id: str, folder: Path, tags: Mapping[str, str], registered_as: str | None) -> str:
     experiment = client.get_run(run_id).info.experiment_id
     made = client.create_logged_model(experiment, name="student", source_run_id=run_id, tags=dict(tags))
+    described = Model.load(str(folder))
+    described.model_id, described.run_id = made.model_id, made.source_run_id
+    described.save(str(folder / "MLmodel"))
     client.log_model_artifacts(made.model_id, str(folder))
     client.finalize_logged_model(made.model_id, "READY")
     client.log_outputs(run_id, [LoggedModelOutput(made.model_id, step=0)])
@@ -162,6 +175,13 @@ def _whole(client: Any, work: Callable[[], str]) -> str:
         if client.tracking_uri == store:
             raise
         return work()
+
+
+def _pyfunc() -> Any:
+    """MLflow's module, which warns of its own type hints when it is imported."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return importlib.import_module("mlflow.pyfunc")
 
 
 def _input_shape(content: Mapping[str, Any]) -> list[int | str]:
