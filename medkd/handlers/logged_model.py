@@ -153,7 +153,7 @@ def register(client: Any, run_id: str, name: str) -> str:
 
 def _log(client: Any, run_id: str, folder: Path, tags: Mapping[str, str], registered_as: str | None) -> str:
     experiment = client.get_run(run_id).info.experiment_id
-    made = client.create_logged_model(experiment, name="student", source_run_id=run_id, tags=dict(tags))
+    made = client.create_logged_model(experiment, "student", source_run_id=run_id, tags=dict(tags))
     described = Model.load(str(folder))
     described.model_id, described.run_id = made.model_id, made.source_run_id
     described.save(str(folder / "MLmodel"))

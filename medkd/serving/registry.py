@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -104,24 +104,29 @@ def _place(client: Any, uri: str) -> tuple[str, str | None]:
     """Where a model lies, and the SHA-256 of its student, if that was written down."""
     logged = _LOGGED.fullmatch(uri)
     if logged:
-        model = _found(lambda: client.get_logged_model(logged["id"]), f"{uri}: expected a logged model, found none")
+        model = _found(
+            lambda: client.get_logged_model(logged["id"]), lambda: f"{uri}: expected a logged model, found none"
+        )
         return str(model.artifact_location), model.tags.get("sha256")
     wanted = _parsed(uri)
     name = wanted["name"]
-    model = _found(lambda: client.get_registered_model(name), f"{uri}: expected a registered model, {_others(client)}")
+    model = _found(
+        lambda: client.get_registered_model(name), lambda: f"{uri}: expected a registered model, {_others(client)}"
+    )
     version = wanted["version"] or model.aliases.get(wanted["alias"])
     if version is None:
         there = ", ".join(sorted(model.aliases)) or "none"
         hint = "; an evaluation of a registered student makes one" if wanted["alias"] == "champion" else ""
         raise ValueError(f"{uri}: expected an alias of {name}, which are: {there}{hint}")
-    numbers = ", ".join(sorted((v.version for v in client.search_model_versions(f"name = '{name}'")), key=int))
     found = _found(
-        lambda: client.get_model_version(name, str(version)), f"{uri}: expected a version, which are: {numbers}"
+        lambda: client.get_model_version(name, str(version)),
+        lambda: f"{uri}: expected a version, which are: {_versions(client, name)}",
     )
-    return str(client.get_model_version_download_uri(name, found.version)), found.tags.get("sha256")
+    return str(client.get_model_version_download_uri(name, str(version))), found.tags.get("sha256")
 
 
-def _found(ask: Any, problem: str) -> Any:
+def _found(ask: Callable[[], Any], problem: Callable[[], str]) -> Any:
+    """What the store has; ``ValueError`` with the problem where it has nothing of the kind."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -129,7 +134,12 @@ def _found(ask: Any, problem: str) -> Any:
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
-        raise ValueError(problem) from error
+        raise ValueError(problem()) from error
+
+
+def _versions(client: Any, name: str) -> str:
+    numbers = sorted(int(found.version) for found in client.search_model_versions(f"name = '{name}'"))
+    return ", ".join(map(str, numbers)) or "none"
 
 
 def _others(client: Any) -> str:
