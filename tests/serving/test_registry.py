@@ -101,8 +101,8 @@ def test_a_student_that_is_not_registered_has_an_id(store, bundle, tmp_path, mon
         ("models:/hearts@best", "models:/hearts@best: expected an alias of hearts, which are: candidate, champion"),
         (
             "models:/kidneys@champion",
-            "models:/kidneys@champion: expected an alias of kidneys, which are: candidate; an evaluation of a registered "
-            "student makes one",
+            "models:/kidneys@champion: expected an alias of kidneys, which are: candidate; "
+            "an evaluation of a registered student makes one",
         ),
         ("models:/hearts/7", "models:/hearts/7: expected a version, which are: 1, 2"),
         ("models:/hearts", "models:/hearts: expected models:/NAME@ALIAS or models:/NAME/VERSION"),
