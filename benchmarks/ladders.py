@@ -10,6 +10,7 @@ grade.csv. OUT/data gets the datalist, OUT/NAME the cells, their scores per case
 """
 
 import argparse
+import json
 import shutil
 import subprocess
 import sys
@@ -34,10 +35,14 @@ class Table:
     settings: list[str]
     rungs: list[str]
     teacher: str = ""  # the table whose teacher's predictions the students learn from
+    teacher_epochs: int = (
+        0  # of a teacher that is trained once, longer than the students, and teaches those of every seed
+    )
 
 
-def _polyp(*recipes: str, data: tuple[str, ...] = ()) -> Table:
-    return Table("kdas_polyp_segmentation", ["polyp", "--sequences", "clinicdb", *data], list(recipes), [], [])
+def _polyp(*recipes: str, data: tuple[str, ...] = (), teacher_epochs: int = 0) -> Table:
+    kind = ["polyp", "--sequences", "clinicdb", *data]
+    return Table("kdas_polyp_segmentation", kind, list(recipes), [], [], teacher_epochs=teacher_epochs)
 
 
 def _acdc(weak: str, strong: int, rungs: list[str], recipe: str = "cpu") -> Table:
@@ -56,7 +61,7 @@ def _compact_polyp(*data: str) -> Table:
 
 
 TABLES = {
-    "kdas": _polyp("cpu"),
+    "kdas": _polyp("cpu", teacher_epochs=20),
     "kdas-tiny": _polyp("cpu", "tiny"),
     "kdas-tiny-200": _polyp("cpu", "tiny", data=("--labelled", "200")),
     "kdas-gpu": _polyp("cpu", "gpu_lite"),
@@ -94,12 +99,28 @@ def main() -> int:
     bundle, settings = BUNDLES / table.bundle, list(table.settings)
     if table.teacher:
         settings.append(f"teacher_dir={predictions(options.output, table.teacher, data)}")
-    command = ["ladder", str(bundle), "--dataset_dir", str(data), "--output_dir", str(options.output / options.table)]
+    ladder = options.output / options.table
+    command = ["ladder", str(bundle), "--dataset_dir", str(data), "--output_dir", str(ladder), "--jobs", options.jobs]
     command += ["--recipe", *(str(bundle / "configs" / "recipes" / f"{name}.yaml") for name in table.recipes)]
+    if table.teacher_epochs:
+        longer = ["--set", *settings, f"teacher:max_epochs={table.teacher_epochs}"]
+        medkd(*command, "--seeds", options.seeds[0], "--rungs", "teacher", *longer)
+        for seed in options.seeds[1:]:
+            share(ladder / "teacher", options.seeds[0], seed)
+        settings.append(longer[-1])
     rungs = options.rungs or table.rungs
-    command += ["--seeds", *options.seeds, "--jobs", options.jobs, *(["--rungs", *rungs] if rungs else [])]
+    command += ["--seeds", *options.seeds, *(["--rungs", *rungs] if rungs else [])]
     medkd(*command, *(["--set", *settings] if settings else []))
     return 0
+
+
+def share(rung: Path, seed: str, other: str) -> None:
+    """Let a cell stand for that of another seed."""
+    source, target = rung / f"seed{seed}", rung / f"seed{other}"
+    if not target.exists():
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("settings.json", "checkpoints"))
+        settings = json.loads((source / "settings.json").read_text(encoding="utf-8"))
+        (target / "settings.json").write_text(json.dumps({**settings, "seed": int(other)}), encoding="utf-8")
 
 
 def predictions(output: Path, ladder: str, data: Path) -> Path:

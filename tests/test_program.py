@@ -196,3 +196,13 @@ def test_where_no_file_can_be_written_the_traceback_is_said(capsys, monkeypatch)
     report(caught(lambda: int("x")))
     said = capsys.readouterr().err
     assert re.search(r"Traceback[\s\S]*\nmedkd: error: invalid literal.*\n$", said)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has a total capacity")],
+)
+def test_what_helps_where_memory_is_short(error, capsys):
+    said = reported(error, capsys)
+    assert said.splitlines()[-1].endswith("out of memory" + said.partition("out of memory")[2])
+    assert said.endswith("; fewer or smaller images per batch need less")

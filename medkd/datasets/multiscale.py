@@ -55,6 +55,11 @@ class MultiScaleLoader:
         """The wrapped loader's, which a trainer tells the epoch."""
         return self.loader.batch_sampler
 
+    @property
+    def dataset(self) -> Any:
+        """The wrapped loader's."""
+        return self.loader.dataset
+
     def _resized(self, value: Tensor, scale: float) -> Tensor:
         if any(side % self.multiple for side in value.shape[2:]):
             raise ValueError(

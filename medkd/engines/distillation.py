@@ -14,6 +14,8 @@ from monai.transforms import Decollated
 from monai.utils.enums import CommonKeys
 from torch import Tensor, nn
 
+from medkd.engines.finite import FiniteLoss
+
 __all__ = ["DistillationTrainer"]
 
 DistillationLoss = Callable[[Any, Mapping[str, Tensor], Any], dict[str, Tensor]]
@@ -26,7 +28,8 @@ class DistillationTrainer(SupervisedTrainer):
     MONAI. ``engine.state.output`` holds ``image``, ``label``, ``pred`` (the student's prediction), ``loss`` and the
     loss's terms. If the batch sampler of the data loader has ``set_epoch``, it is told the epoch.
 
-    A step never waits for the device: flags of images stay on the CPU, and scalars of the output on the device.
+    A step never waits for the device: flags of images stay on the CPU, and scalars of the output on the device. A loss that is no
+    number ends the training (``FiniteLoss``).
 
     Args:
         network: the student; the only network that is optimised, the only one to wrap in DDP.
@@ -63,6 +66,7 @@ class DistillationTrainer(SupervisedTrainer):
         kwargs.setdefault("non_blocking", True)  # else the host waits for all that the device still has to do
         super().__init__(network=network, loss_function=self._compute_loss, prepare_batch=self._prepare, **kwargs)
         self.add_event_handler(Events.STARTED, self._freeze_teacher)
+        FiniteLoss().attach(self)
         batch_sampler = getattr(self.data_loader, "batch_sampler", None)
         set_epoch = getattr(batch_sampler, "set_epoch", None)
         if set_epoch is not None:

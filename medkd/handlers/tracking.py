@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Iterator, Mapping
 from importlib import metadata
@@ -13,8 +14,10 @@ from typing import Any
 
 from ignite.engine import Engine, Events
 from mlflow.entities import Param, RunTag
+from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from monai.handlers import MLFlowHandler
 
+from medkd.bundle.running import settings_in_use
 from medkd.distributed import rank
 from medkd.files import atomic_path
 from medkd.handlers.anonymous import without_cases
@@ -34,18 +37,21 @@ class TrackingHandler(MLFlowHandler):
 
     Args:
         run: arguments that several handlers of one run share; their own take precedence.
-        config_file: the executed configuration; every value in it becomes a parameter, ``train#trainer#max_epochs``
-            as ``train.trainer.max_epochs``, and the handler that closes the run leaves the file there.
+        config_file: the executed configuration. The settings at its top level become parameters, with the values that the run
+            works with (``network_def#backbone`` as ``network_def.backbone``); the handler that closes the run leaves the whole in
+            it at its start, as ``train.json``, by ``prefix``.
         tags: tags of the run; versions, git commit and the parent run (from ``MEDKD_PARENT_RUN``) are added.
         picture_dir: a folder whose PNG files are logged after every epoch: each once, and none that is older than the
-            run, whose pictures an earlier one left there.
-        anonymous_cases: log neither paths of images nor ``dataset_dir``: parameters and the configuration's file, of which a
-            copy is left beside it, say ``case 1``, ``case 2``, … of each list.
+            run, whose pictures an earlier one left there; of an evaluation the one that is called like ``prefix``.
+        anonymous_cases: log neither paths of images nor ``dataset_dir``: parameters and the configuration say ``case 1``,
+            ``case 2``, … of each list.
         offline_dir: where a run goes on whose MLflow server cannot be reached (``fallback_client``); none: that is an error.
-        scored: of an evaluation: the first part of its metrics' names (``test``: ``test/mean_dice`` instead of ``val_mean_dice``), so
-            that they stand beside those of the training whose run it goes on with, and the name of its picture.
-        table_dir: the folder whose CSV files an evaluation leaves in the run; those of single cases are kept back where cases
-            are anonymous.
+        prefix: the first part of the metrics' names: ``val`` makes ``val/mean_dice`` of ``val_mean_dice``, ``train`` makes
+            ``train/loss`` of ``train_loss``; with ``val`` those of the kept network are ``kept/mean_dice``, …, too. An evaluation has another one (``test``), so that its scores stand beside those of
+            the training whose run it goes on with.
+        table_dir: of an evaluation: the folder whose CSV files it leaves in the run; those of single cases are kept back where
+            cases are anonymous.
+        system_metrics: log what the machine does (``system/cpu_utilization_percentage``, …) every ten seconds.
         learning_rate: the name that the learning rate is logged by; stages of one run, which count epochs alike, need two.
         kwargs: the arguments of ``monai.handlers.MLFlowHandler``. The run's name must be unique: a run of this name goes on,
             finished or not.
@@ -60,18 +66,22 @@ class TrackingHandler(MLFlowHandler):
         picture_dir: str | None = None,
         offline_dir: str | None = None,
         anonymous_cases: bool | None = None,
-        scored: str | None = None,
+        prefix: str | None = None,
         table_dir: str | None = None,
+        system_metrics: bool | None = None,
         learning_rate: str = "learning_rate",
         **kwargs: Any,
     ) -> None:
         self.learning_rate = learning_rate
-        ours: dict[str, Any] = {"config_file": config_file, "tags": tags, "picture_dir": picture_dir}
-        ours |= {
+        ours: dict[str, Any] = {
+            "config_file": config_file,
+            "tags": tags,
+            "picture_dir": picture_dir,
             "offline_dir": offline_dir,
             "anonymous_cases": anonymous_cases,
-            "scored": scored,
+            "prefix": prefix,
             "table_dir": table_dir,
+            "system_metrics": system_metrics,
         }
         given = {name: value for name, value in ours.items() if value is not None}
         settings = {"iteration_log": False, **(run or {}), **given, **kwargs}
@@ -79,19 +89,16 @@ class TrackingHandler(MLFlowHandler):
         self.tracks = rank() == 0
         if not self.tracks:  # a client makes the store's tables, and two at once would fail
             return
-        self.source, self.config_file = own["config_file"], own["config_file"]
-        if self.source and own["anonymous_cases"]:
-            self.config_file = str(Path(self.source).with_name(f"anonymous-{Path(self.source).name}"))
-        if settings.get("close_on_complete"):
-            settings.setdefault("artifacts", self.config_file)
         super().__init__(**settings)
         if own["offline_dir"] and str(self.client.tracking_uri).startswith("http"):
             self.client = fallback_client(self.client, own["offline_dir"], run=str(self.run_name))
         self.client: Any = WholeCalls(self.client)
+        self.source, self.prefix, self.anonymous = own["config_file"], own["prefix"], own["anonymous_cases"]
         self.tags = dict(own["tags"] or {})
         self.picture_dir = Path(own["picture_dir"]) if own["picture_dir"] else None
-        self.scored, self.anonymous = own["scored"], own["anonymous_cases"]
-        self.table_dir = Path(own["table_dir"]) if self.scored and own["table_dir"] else None
+        self.table_dir = Path(own["table_dir"]) if own["table_dir"] else None
+        self.system_metrics = own["system_metrics"]
+        self._monitor: Any = None
 
     def attach(self, engine: Engine) -> None:
         """Register with a trainer or an evaluator."""
@@ -106,17 +113,18 @@ class TrackingHandler(MLFlowHandler):
         joins = self.cur_run is None
         if joins and self.run_name:
             self._join()
-        trained = self.scored and self.cur_run is not None
+        trained = self.table_dir is not None and self.cur_run is not None
         super().start(engine)
         if joins:
             self._set_statuses()
         parent = os.environ.get("MEDKD_PARENT_RUN")
         tags = {**self.tags, **_versions(), **({"mlflow.parentRunId": parent} if parent else {})}
         self._log(tags=[RunTag(key, str(value)) for key, value in tags.items()])
-        if self.source and Path(self.source).is_file():
-            config = self._config()
-            if not trained:  # else those of the training are there
-                self._log_new_params(config)
+        if not trained:  # else those of the training are there
+            self._log_new_params(self._settings())
+        if self.close_on_complete:
+            self._leave_config()
+            self._watch()
 
     def _join(self) -> None:
         """The run of this name, if there is one; MONAI's handler passes over those that have ended, and reads every run."""
@@ -131,25 +139,63 @@ class TrackingHandler(MLFlowHandler):
         super().complete()
         if self.table_dir is not None:
             for path in sorted(self.table_dir.glob("summary.csv" if self.anonymous else "*.csv")):
-                self.client.log_artifact(self._run_id, str(path), self.scored)
+                self.client.log_artifact(self._run_id, str(path), self.prefix)
+
+    def close(self) -> None:
+        """End the run."""
+        self._unwatch()
+        super().close()
+
+    def _watch(self) -> None:
+        if self.system_metrics:
+            uri = str(self.client.tracking_uri)
+            self._monitor = SystemMetricsMonitor(self._run_id, resume_logging=True, tracking_uri=uri)
+            self._monitor.start()
+
+    def _unwatch(self) -> None:
+        if self._monitor is not None:
+            self._monitor.finish()
+            self._monitor = None
 
     def _log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
-        if self.scored:
-            metrics = {f"{self.scored}/{name.removeprefix('val_')}": value for name, value in metrics.items()}
+        if self.prefix:
+            metrics = {f"{self.prefix}/{re.sub('^(train|val)_', '', name)}": value for name, value in metrics.items()}
         super()._log_metrics(metrics, step)
 
+    def _settings(self) -> dict[str, Any]:
+        """The settings in use; outside a configuration, those of its file."""
+        try:
+            settings = settings_in_use()
+        except RuntimeError:
+            settings = self._config()
+        cleared: dict[str, Any] = without_cases(settings) if self.anonymous else settings
+        return cleared
+
     def _config(self) -> dict[str, Any]:
-        """The executed configuration as it is to be logged; without cases, it is written to a file of its own."""
+        """The executed configuration as it is to be logged; empty where there is none."""
+        if not (self.source and Path(self.source).is_file()):
+            return {}
         config: dict[str, Any] = json.loads(Path(self.source).read_text(encoding="utf-8"))
-        if self.config_file != self.source:
-            config = without_cases(config)
-            with atomic_path(self.config_file) as partial:
+        return without_cases(config) if self.anonymous else config
+
+    def _leave_config(self) -> None:
+        """Under one name, whatever MONAI calls the file, so that a run that goes on has one."""
+        config = self._config()
+        if config:
+            path = Path(self.source).with_name(f"{self.prefix or 'run'}.json")
+            with atomic_path(path) as partial:
                 partial.write_text(json.dumps(config, indent=2), encoding="utf-8")
-        return config
+            self.client.log_artifact(self._run_id, str(path))
 
     def epoch_completed(self, engine: Engine) -> None:
-        """Log the epoch's metrics and new pictures."""
+        """Log the epoch's metrics, also as those of the kept network if it is the best so far, and new pictures."""
         super().epoch_completed(engine)
+        state: Any = engine.state
+        if self.prefix == "val" and getattr(state, "best_metric_epoch", None) == state.epoch:
+            kept = {re.sub("^val_", "", name): value for name, value in state.metrics.items()}
+            super()._log_metrics(
+                {f"kept/{name}": value for name, value in {**kept, "epoch": state.epoch}.items()}, state.epoch
+            )
         for picture in self._new_pictures():
             self.client.log_artifact(self._run_id, str(picture), "overlays")
 
@@ -157,8 +203,8 @@ class TrackingHandler(MLFlowHandler):
         """This run's pictures that its store does not have; the store is asked, for a resumed run may have some."""
         if self.picture_dir is None:
             return []
-        if self.scored:
-            return list(self.picture_dir.glob(f"{self.scored}.png"))
+        if self.table_dir is not None:
+            return list(self.picture_dir.glob(f"{self.prefix}.png"))
         run: Any = self.cur_run
         logged = {Path(item.path).name for item in self.client.list_artifacts(self._run_id, "overlays")}
         pictures = sorted(self.picture_dir.glob("*.png"))
@@ -168,7 +214,7 @@ class TrackingHandler(MLFlowHandler):
         """The rate the epoch is trained with: at its end a scheduler has already set the next."""
         optimizer = getattr(engine, "optimizer", None)
         if optimizer is not None:
-            self._log_metrics({self.learning_rate: optimizer.param_groups[0]["lr"]}, step=engine.state.epoch)
+            super()._log_metrics({self.learning_rate: optimizer.param_groups[0]["lr"]}, step=engine.state.epoch)
 
     def _log_new_params(self, config: Mapping[str, Any]) -> None:
         """Log what the run does not have yet: a resumed run keeps the parameters it started with."""
@@ -201,6 +247,7 @@ class TrackingHandler(MLFlowHandler):
 
     def _fail(self, engine: Engine, error: BaseException) -> None:
         """Mark the run as failed, or as stopped; ignite leaves it to such a handler to raise the error again."""
+        self._unwatch()
         if self.cur_run:
             status = "FAILED" if isinstance(error, Exception) else "KILLED"
             self.client.set_terminated(self.cur_run.info.run_id, status)

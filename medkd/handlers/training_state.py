@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import BaseFileLock, FileLock, Timeout
 from ignite.engine import Engine, Events
 
 from medkd.files import atomic_path, sha256
@@ -15,6 +16,7 @@ from medkd.files import atomic_path, sha256
 __all__ = ["TrainingState"]
 
 _logger = logging.getLogger(__name__)
+_locks: dict[Path, BaseFileLock] = {}  # that this process holds
 
 
 class TrainingState:
@@ -24,6 +26,8 @@ class TrainingState:
     are kept. A save that is damaged is passed over for the one before, with a warning. Of the engines the epoch, the
     iteration, the best metric and what their ``state_dict_user_keys`` name are kept; of everything else its
     ``state_dict``.
+
+    One training at a time: the folder is locked (``.lock``) until it completes, or its process ends however it does.
 
     Attach it last, so that an epoch is saved when all of it is done.
 
@@ -35,7 +39,7 @@ class TrainingState:
         keep: number of saves to keep, >= 1.
 
     Raises:
-        RuntimeError: when training starts with ``resume``, if a save does not fit the objects, or is that of a training
+        RuntimeError: when training starts, if another process trains there; with ``resume``, if a save does not fit the objects, or is that of a training
             of another length: the schedules of the learning rate and of the loss weights depend on it.
     """
 
@@ -56,8 +60,10 @@ class TrainingState:
 
     def attach(self, engine: Engine) -> None:
         """Register with a trainer."""
+        engine.add_event_handler(Events.STARTED, self._lock)
         engine.add_event_handler(Events.STARTED, self._restore)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+        engine.add_event_handler(Events.COMPLETED, self._unlock)
 
     def __call__(self, engine: Any) -> None:
         """Save; only the first process writes."""
@@ -77,6 +83,23 @@ class TrainingState:
         for old in self._saves()[: -self.keep]:
             _digest_file(old).unlink(missing_ok=True)
             old.unlink(missing_ok=True)
+
+    def _lock(self, engine: Any) -> None:
+        path = self.save_dir.resolve() / ".lock"
+        if getattr(engine.state, "rank", 0) > 0 or path in _locks:  # left by a training of this process that failed
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path, blocking=False)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise RuntimeError(f"{self.save_dir}: expected no other training there, found one that runs") from None
+        _locks[path] = lock
+
+    def _unlock(self, engine: Any) -> None:
+        lock = _locks.pop(self.save_dir.resolve() / ".lock", None)
+        if lock is not None:
+            lock.release()
 
     def _restore(self, engine: Any) -> None:
         """At the start: continue from the newest sound save, or clear the saves of an earlier training."""

@@ -23,7 +23,7 @@ from medkd.ladder.cost import timed
 from medkd.ladder.mlflow_parent import ParentRun, start, tracking_uri
 from medkd.ladder.plan import EVALUATED_BY, Ladder
 from medkd.ladder.side_by_side import side_by_side
-from medkd.ladder.table import cell_dir, collect, rung_table, write_tables
+from medkd.ladder.table import cell_dir, claim_metrics, collect, rung_table, write_tables
 from medkd.ladder.verdicts import verdicts
 from medkd.program import cause
 
@@ -90,7 +90,9 @@ def run_ladder(
         scores = collect(ladder, root, seeds, seen=seen)
         rows = rung_table(ladder, scores).to_dict("records")
         means = {f"{row['score']}_{row['rung']}": float(row["mean"]) for row in rows}
-        parent.finish(means, write_tables(ladder, scores, root), note=verdicts(ladder, scores))
+        parent.finish(
+            means | claim_metrics(ladder, scores), write_tables(ladder, scores, root), note=verdicts(ladder, scores)
+        )
     return scores
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from math import isfinite
 from pathlib import Path
 
 import pandas as pd
@@ -14,7 +15,7 @@ from medkd.ladder.plan import Ladder
 from medkd.ladder.plot import save_plot
 from medkd.ladder.verdicts import verdicts
 
-__all__ = ["cell_dir", "collect", "render", "rung_table", "write_tables"]
+__all__ = ["cell_dir", "claim_metrics", "collect", "render", "rung_table", "write_tables"]
 
 
 def cell_dir(root: Path, rung: str, seed: int) -> Path:
@@ -86,6 +87,19 @@ def rung_table(ladder: Ladder, scores: pd.DataFrame) -> pd.DataFrame:
             rows.append(row)
     table: pd.DataFrame = pd.DataFrame(rows)
     return table
+
+
+def claim_metrics(ladder: Ladder, scores: pd.DataFrame) -> dict[str, float]:
+    """``claim/RUNG-OTHER/dice``, ``…_low`` and ``…_high`` of every claim and score: the difference and its interval.
+
+    What is not finite, as the interval of one patient, is left out.
+    """
+    found: dict[str, float] = {}
+    for score in ladder.scores:
+        for claim in compare(scores, ladder.pairs, score):
+            name = f"claim/{claim.rung}-{claim.against}/{score}"
+            found |= {name: claim.difference, f"{name}_low": claim.low, f"{name}_high": claim.high}
+    return {name: value for name, value in found.items() if isfinite(value)}
 
 
 def render(ladder: Ladder, scores: pd.DataFrame) -> str:

@@ -98,7 +98,7 @@ class CompactLoss(nn.Module):
 
         Returns:
             ``"loss"``, and the unweighted, detached terms ``"dice"``, ``"ce"``, ``"pixel"``, ``"channelwise"``,
-            ``"pairwise"``, ``"variation"``, ``"feature"``; a term without a weight is 0.
+            ``"pairwise"``, ``"variation"``, ``"feature"`` that have a weight.
 
         Raises:
             ValueError: if shapes do not fit, or a distillation term has a weight and there is no teacher.
@@ -108,7 +108,7 @@ class CompactLoss(nn.Module):
         label, log_student = batch["label"], log_softmax(output)
         if tuple(label.shape) != (len(output), 1, *output.shape[2:]):
             raise ValueError(f'batch["label"] does not fit logits of {tuple(output.shape)}: it is {tuple(label.shape)}')
-        terms = dict.fromkeys(("dice", "ce", *self.weights), output.new_zeros(()))
+        terms = {}
         if self.label_weight:
             terms["dice"] = soft_dice(log_student.exp(), label, ignore_index=self.ignore_index)
             terms["ce"] = partial_cross_entropy(output, label, ignore_index=self.ignore_index)
@@ -118,8 +118,8 @@ class CompactLoss(nn.Module):
         if used:
             log_teacher = _log_teacher(teacher, batch.get("teacher"), output)
             terms |= {name: term(log_student, log_teacher, label) for name, term in used.items()}
-        total = self.label_weight * (terms["dice"] + terms["ce"])
-        total = total + sum(weight * terms[name] for name, weight in self.weights.items())
+        weights = {"dice": self.label_weight, "ce": self.label_weight, **self.weights}
+        total = sum((weights[name] * term for name, term in terms.items()), start=output.new_zeros(()))
         return {"loss": total, **{name: term.detach() for name, term in terms.items()}}
 
     def terms(self) -> dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]]:

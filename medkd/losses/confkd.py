@@ -102,8 +102,8 @@ class ConfKDLoss(nn.Module):
             teacher: unused; the teacher is a branch of the network.
 
         Returns:
-            ``"loss"``, and the unweighted, detached terms ``"ce"``, ``"pce"``, ``"kl"``, ``"entropy"``. A term whose
-            pixels the batch does not have is 0.
+            ``"loss"``, and the unweighted, detached terms ``"ce"``, ``"pce"``, ``"kl"``, ``"entropy"`` that have a
+            weight. A term whose pixels the batch does not have is 0.
 
         Raises:
             ValueError: if shapes do not fit, the teacher's logits lack images that ``kl_on`` needs, or (released) a
@@ -115,13 +115,9 @@ class ConfKDLoss(nn.Module):
         images = _images(batch, label, self.ignore_index, output.student.device)
         guide = _teacher_logits(output, images, self.kl_on)
         terms = self._terms(guide, output.student, label, weak_label, images)
-        total = (
-            self.ce_weight * terms["ce"]
-            + self.pce_weight * terms["pce"]
-            + self.kl_weight * terms["kl"]
-            + self.entropy_weight * terms["entropy"]
-        )
-        return {"loss": total, **{name: term.detach() for name, term in terms.items()}}
+        weights = {"ce": self.ce_weight, "pce": self.pce_weight, "kl": self.kl_weight, "entropy": self.entropy_weight}
+        total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+        return {"loss": total, **{name: term.detach() for name, term in terms.items() if weights[name]}}
 
     def _terms(
         self, guide: Tensor, student: Tensor, label: Tensor, weak_label: Tensor, images: _Positions

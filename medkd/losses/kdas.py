@@ -88,7 +88,7 @@ class KDASLoss(nn.Module):
 
         Returns:
             ``"loss"``, and the unweighted, detached terms ``"structure"``, ``"attention"``, ``"symmetric"``,
-            ``"logits"``; a term that has no weight is 0.
+            ``"logits"`` that have a weight.
 
         Raises:
             ValueError: if the number of maps or their shapes do not fit, or nothing in the batch can be learnt from.
@@ -96,15 +96,16 @@ class KDASLoss(nn.Module):
         student = self._maps(output, "student")
         guide = self._guide(teacher, student) if self.alpha > 0 else []
         structure = self._structure(student, *_masks(batch, guide))
-        terms = {"structure": structure, **dict.fromkeys(("attention", "symmetric", "logits"), structure.new_zeros(()))}
-        terms |= self._guidance(student, guide) if guide else {}
-        distillation = (
-            self.attention_weight * terms["attention"]
-            + self.symmetric_weight * terms["symmetric"]
-            + self.logit_weight * terms["logits"]
-        )
-        total = (1 - self.alpha) * structure + self.alpha * distillation
-        return {"loss": total, **{name: term.detach() for name, term in terms.items()}}
+        terms = self._guidance(student, guide) if guide else {}
+        weights = {
+            "attention": self.attention_weight,
+            "symmetric": self.symmetric_weight,
+            "logits": self.logit_weight,
+        }
+        total = (1 - self.alpha) * structure
+        for name, term in terms.items():
+            total = total + self.alpha * weights[name] * term
+        return {"loss": total, **{name: term.detach() for name, term in {"structure": structure, **terms}.items()}}
 
     def _structure(self, student: list[Tensor], mask: Tensor, chosen: Tensor | None) -> Tensor:
         if chosen is not None:

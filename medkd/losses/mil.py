@@ -114,7 +114,7 @@ class FusionDistillationLoss(nn.Module):
             teacher: the teacher's maps; not needed for ``target="mask"``.
 
         Returns:
-            ``"loss"``, and the unweighted, detached terms ``"distillation"`` and ``"wce"`` (means over the images).
+            ``"loss"``, and the unweighted, detached terms ``"distillation"`` and, with a weight, ``"wce"`` (means over the images).
 
         Raises:
             ValueError: if the label is not image-level, or the target is absent or of another shape.
@@ -124,9 +124,12 @@ class FusionDistillationLoss(nn.Module):
         positive = (guide > 0.5).to(guide.dtype) if self.target == "hard" else guide
         truth = torch.where(label.view(-1, 1, 1, 1) > 0, positive, 1.0)
         distillation = _over_maps(output, lambda o: soft_dice(_as_labelled(o, label), truth)).mean()
-        wce = self._wce(output.fused, guide).mean() if self.wce_weight else distillation.new_zeros(())
-        loss = (distillation + self.wce_weight * wce) * (len(label) if self.variant == "released" else 1)
-        return {"loss": loss, "distillation": distillation.detach(), "wce": wce.detach()}
+        terms, total = {"distillation": distillation}, distillation
+        if self.wce_weight:
+            terms["wce"] = self._wce(output.fused, guide).mean()
+            total = total + self.wce_weight * terms["wce"]
+        loss = total * (len(label) if self.variant == "released" else 1)
+        return {"loss": loss, **{name: term.detach() for name, term in terms.items()}}
 
     def _guide(self, output: SideOutputs, batch: Mapping[str, Tensor], teacher: SideOutputs | None) -> Tensor:
         """The map that positive images are taught, detached."""

@@ -125,11 +125,22 @@ def test_run_is_tracked(case: Case, trained: Path) -> None:
     client, run = _only_run(trained)
     assert run.data.params["max_epochs"] == "3"
     assert {"method", "variant", "seed", "device", "git_commit", "version.medkd"} <= run.data.tags.keys()
-    assert {"train_loss", "learning_rate", case.key_metric} <= run.data.metrics.keys()
-    assert len(client.get_metric_history(run.info.run_id, "train_loss")) == 3
+    key = case.key_metric.removeprefix("val_")
+    assert {"train/loss", "learning_rate", f"val/{key}", f"kept/{key}", "kept/epoch"} <= run.data.metrics.keys()
+    assert not [name for name in run.data.metrics if name.startswith(("train_", "val_"))]
+    assert len(client.get_metric_history(run.info.run_id, "train/loss")) == 3
+    values = {point.step: point.value for point in client.get_metric_history(run.info.run_id, f"val/{key}")}
+    best = max(values, key=lambda epoch: (values[epoch], -epoch))
+    assert (run.data.metrics["kept/epoch"], run.data.metrics[f"kept/{key}"]) == (best, values[best])
     pictures = client.list_artifacts(run.info.run_id, "overlays")
     assert len(pictures) == 3
-    assert any(artifact.path.startswith("config_") for artifact in client.list_artifacts(run.info.run_id))
+    assert [item.path for item in client.list_artifacts(run.info.run_id) if item.path.endswith(".json")] == [
+        "train.json"
+    ]
+    # What tells runs apart, as it was used: no expressions, and nothing of how the bundle is put together.
+    assert not [value for value in run.data.params.values() if value[:1] in ("$", "@", "%")]
+    assert run.data.params["seed"] == "0"
+    assert not [name for name in run.data.params if name.startswith(("train.", "validate."))]
 
 
 def test_monai_s_own_tracking_works(case: Case, tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def test_both_are_trained_with_a_weight_that_rises_and_scored(ran: tuple[Path, p
     for rung in PEERS:
         (run_id,) = [run_id for name, run_id in runs.items() if name.startswith(f"{rung}-seed0")]
         loss, pce, consistency = (
-            [point.value for point in sorted(client.get_metric_history(run_id, f"train_{name}"), key=lambda p: p.step)]
+            [point.value for point in sorted(client.get_metric_history(run_id, f"train/{name}"), key=lambda p: p.step)]
             for name in ("loss", "pce", "consistency")
         )
         assert [a - b for a, b in zip(loss, pce, strict=True)] == pytest.approx(

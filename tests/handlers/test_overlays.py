@@ -114,3 +114,17 @@ def test_titles_without_the_names_of_files(pairs, tmp_path):
         for f in ("names", "numbers", "other names", "other names, numbers")
     )
     assert (names != other, numbers == same, numbers != names) == (True, True, True)
+
+
+def test_the_worst_cases_of_an_evaluation_are_shown_the_worst_first(pairs, tmp_path, monkeypatch):
+    """The three predictions are rolled by 0, 1 and 2 of 8 columns: Dice 1, 7/8 and 6/8."""
+    shown = []
+    monkeypatch.setattr("medkd.handlers.overlays.save_overlay", lambda path, rows: shown.extend(rows))
+    run(pairs, tmp_path, worst=True, name="test", keys={"label": "label", "student": "pred"})
+    assert shown == ["3: case2, Dice 0.75", "2: case1, Dice 0.88"]
+    shown.clear()
+    for source, output in pairs:  # probabilities, with the truth in the batch
+        source["mask"] = output.pop("label")[1:]
+        output["pred"] = 0.5 * output["pred"][1:]
+    run(pairs, tmp_path, worst=True, anonymous=True, keys={"label": "mask", "student": "pred"})
+    assert shown == ["case 3, Dice 0.50", "case 2, Dice 0.58"]

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 from ignite.engine import Engine, Events
 from mlflow import MlflowClient
+from monai.bundle import ConfigParser
 
 from medkd.handlers import EpochStats
 from medkd.handlers.tracking import TrackingHandler, flatten
@@ -108,7 +110,7 @@ def test_a_parent_is_taken_from_the_environment(store, monkeypatch):
     assert store.run().data.tags["mlflow.parentRunId"] == "abc123"
 
 
-def test_every_value_of_the_configuration_is_a_flat_parameter(store, tmp_path):
+def test_outside_a_configuration_the_values_of_its_file_are_parameters(store, tmp_path):
     many = {f"key{number}": number for number in range(120)}  # more than MLflow takes at a time
     config = {"train": {"trainer": {"amp": False}, "handlers": [{"x": 1}]}, "size": [64, 64], "long": "y" * 900, **many}
     skipped = {"imports": ["$import os"], "run": ["$1"], "initialize": ["$1"], "finalize": ["$2"], "_meta_": {"v": 1}}
@@ -122,6 +124,25 @@ def test_every_value_of_the_configuration_is_a_flat_parameter(store, tmp_path):
     assert not [key for key in params if key.split(".")[0] in skipped]
 
 
+def test_settings_are_logged_as_the_values_that_the_run_works_with(store):
+    config = {
+        "imports": ["$import torch"],
+        "steps": 4,
+        "share": "$@steps / 8",
+        "unused": "$open('/nowhere')",
+        "network_def": {"_target_": "torch.nn.Linear", "in_features": "@steps", "out_features": "$@steps * 2"},
+        "network": "$@network_def.eval()",
+        "section": {"epochs": "@steps"},
+        "run": ["$@attached(@network, @share)"],
+        "attached": "$lambda *used: train_(handler_, epochs=1)",
+    }
+    ConfigParser(config, globals={"train_": train, "handler_": store.handler()}).get_parsed_content("run")
+    params = store.run().data.params
+    used = {"steps": "4", "share": "0.5", "network_def._target_": "torch.nn.Linear"}
+    sizes = {"network_def.in_features": "4", "network_def.out_features": "8"}
+    assert {name: value for name, value in params.items() if name not in ("max_epochs", "epoch_length")} == used | sizes
+
+
 def test_metrics_and_the_learning_rate_are_logged_per_epoch(store):
     train(store.handler(), epochs=2)
     run_id = store.run().info.run_id
@@ -131,6 +152,41 @@ def test_metrics_and_the_learning_rate_are_logged_per_epoch(store):
 
     assert history("score") == [(1, 1.0), (2, 2.0)]
     assert history("learning_rate") == [(1, pytest.approx(0.5)), (2, pytest.approx(0.05))]
+
+
+def test_scores_of_training_and_validation_have_their_place_and_the_kept_epoch_s_stand_by_themselves(store):
+    def scored(engine, scores, best, prefix):
+        handler = store.handler(prefix=prefix, close_on_complete=False)
+
+        @engine.on(Events.EPOCH_COMPLETED)
+        def _score(engine):
+            engine.state.metrics.update(scores[engine.state.epoch])
+            engine.state.best_metric_epoch = best[engine.state.epoch]
+
+        handler.attach(engine)
+        engine.run([0], max_epochs=3)
+
+    losses = {epoch: {"train_loss": 1 / epoch} for epoch in (1, 2, 3)}
+    scored(Engine(lambda e, i: None), losses, {1: -1, 2: -1, 3: -1}, "train")
+    dice = {1: {"val_dice": 0.5}, 2: {"val_dice": 0.8, "threshold": 0.3}, 3: {"val_dice": 0.7, "threshold": 0.4}}
+    scored(Engine(lambda e, i: None), dice, {1: 1, 2: 2, 3: 2}, "val")
+    assert store.run().data.metrics == pytest.approx(
+        {"train/loss": 1 / 3, "val/dice": 0.7, "val/threshold": 0.4}
+        | {"kept/dice": 0.8, "kept/threshold": 0.3, "kept/epoch": 2}
+    )
+
+
+def test_what_the_machine_does_is_logged_while_the_run_lasts(store, monkeypatch):
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.1")
+
+    def monitors():
+        return [thread for thread in threading.enumerate() if thread.name == "SystemMetricsMonitor"]
+
+    seen = []
+    train(store.handler(system_metrics=True), step=lambda engine, item: (time.sleep(0.4), seen.extend(monitors())))
+    assert seen
+    assert "system/cpu_utilization_percentage" in store.run().data.metrics
+    assert monitors() == []
 
 
 def test_a_finished_run_goes_on_under_its_name(store):
@@ -148,7 +204,7 @@ def test_an_evaluation_s_scores_stand_beside_those_of_the_training(store, tmp_pa
         (tmp_path / f"{name}.csv").write_text(f"{name}\n")
     train(store.handler(config_file=config_file(tmp_path, size=64)), epochs=2)
     both = {"config_file": config_file(tmp_path, size=32, split="test"), "table_dir": str(tmp_path)}
-    train(store.handler(scored="test", **both), epochs=1)
+    train(store.handler(prefix="test", **both), epochs=1)
     run = store.run()
     assert {name: run.data.metrics[name] for name in ("score", "test/score")} == {"score": 2.0, "test/score": 1.0}
     assert (run.data.params["size"], "split" in run.data.params) == ("64", False)  # those of the student
@@ -157,9 +213,9 @@ def test_an_evaluation_s_scores_stand_beside_those_of_the_training(store, tmp_pa
         return [artifact.path for artifact in store.client.list_artifacts(run.info.run_id, folder)]
 
     assert tables(run, "test") == ["test/cases.csv", "test/summary.csv"]
-    train(store.handler(scored="secret", anonymous_cases=True, **both), epochs=1)
+    train(store.handler(prefix="secret", anonymous_cases=True, **both), epochs=1)
     assert tables(run, "secret") == ["secret/summary.csv"]  # the other names cases
-    train(store.handler(run_name="by itself", scored="test", **both), epochs=1)
+    train(store.handler(run_name="by itself", prefix="test", **both), epochs=1)
     (alone,) = [run for run in store.runs() if run.info.run_name == "by itself"]
     assert (alone.data.params["size"], alone.data.params["split"]) == ("32", "test")
 
@@ -286,7 +342,23 @@ def test_handlers_of_one_run_share_its_settings_and_the_one_that_closes_it_leave
     assert (run.info.status, run.info.run_name, run.data.params["patience"]) == ("FINISHED", "shared", "2")
     assert (run.data.tags["seed"], run.data.tags["method"]) == ("3", "kdas")
     (artifact,) = store.client.list_artifacts(run.info.run_id)
-    assert artifact.path == Path(configuration).name
+    assert artifact.path == "run.json"
+
+
+def test_the_configuration_of_a_run_that_goes_on_is_in_it_once_and_from_its_start(store, tmp_path):
+    def broken(engine, item):
+        assert [item.path for item in store.client.list_artifacts(store.run().info.run_id)] == ["train.json"]
+        raise ZeroDivisionError("broken step")
+
+    first, second = tmp_path / "config_1.json", tmp_path / "config_2.json"  # as MONAI calls them
+    first.write_text('{"size": 64}')
+    second.write_text('{"size": 64, "resume": true}')
+    with pytest.raises(ZeroDivisionError):
+        train(store.handler(config_file=str(first), prefix="train"), step=broken)
+    train(store.handler(config_file=str(second), prefix="train"), epochs=1)
+    (artefact,) = store.client.list_artifacts(store.run().info.run_id)
+    logged = store.client.download_artifacts(store.run().info.run_id, artefact.path, str(tmp_path))
+    assert json.loads(Path(logged).read_text()) == {"size": 64, "resume": True}
 
 
 def test_only_the_first_of_several_processes_makes_a_store(tmp_path, monkeypatch):

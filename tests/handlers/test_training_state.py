@@ -4,6 +4,7 @@ import logging
 
 import pytest
 import torch
+from filelock import FileLock
 from ignite.engine import Events
 from monai.handlers import LrScheduleHandler, ValidationHandler, from_engine
 from monai.handlers.ignite_metric import IgniteMetricHandler
@@ -77,7 +78,7 @@ def train(tmp_path, new_trainer):
 
 
 def names(folder):
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(path.name for path in folder.iterdir() if path.name != ".lock")
 
 
 def equal(first, second):
@@ -229,3 +230,19 @@ def test_the_scale_of_mixed_precision_is_restored(train):
     second.trainer.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
     second.state._restore(second.trainer)
     assert second.trainer.scaler.get_scale() == 8.0
+
+
+def test_two_trainings_do_not_share_a_folder(tmp_path, new_trainer):
+    with FileLock(tmp_path / ".lock"):  # as another process holds it
+        with pytest.raises(RuntimeError, match=f"{tmp_path}: expected no other training there, found one that runs"):
+            Training(tmp_path, new_trainer, epochs=1).run()
+        assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+    Training(tmp_path, new_trainer, epochs=1).run()
+    with FileLock(tmp_path / ".lock", blocking=False):  # given back
+        pass
+
+
+def test_after_a_failure_the_same_process_may_go_on(tmp_path, new_trainer):
+    with pytest.raises(KeyboardInterrupt):
+        Training(tmp_path, new_trainer, epochs=2, stop_after=1).run()
+    assert Training(tmp_path, new_trainer, epochs=2, resume=True).run().epochs == [2]

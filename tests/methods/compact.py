@@ -24,7 +24,7 @@ def case(root: Path) -> Case:
         summary="student",
         rungs=("teacher", "student_alone", "pixel"),
         claim="pixel − student_alone",
-        terms=("train_pixel", "train_dice"),
+        terms=("train/pixel", "train/dice"),
     )
     case.train(root / "teacher", "train_teacher.yaml", max_epochs=1)
     case.settings["teacher_path"] = root / "teacher" / "checkpoints" / "teacher.pt"
@@ -37,7 +37,7 @@ METHOD = Method(
     training={"images_per_batch": 2, "teacher_def#features": [8, 8, 16, 32, 64, 16]},
     phantoms=lambda folder: make_cardiac_phantoms(folder, strong=1, weak=0, validation=1, test=1, size=48, slices=2),
     case=case,
-    terms=["train_pixel"],
+    terms=["train/pixel"],
     demo=Demo(
         short=["max_epochs=6", "epoch_length=10", "val_interval=3", "teacher_def#features=[8, 8, 16, 32, 64, 8]"],
         order=["pixel"],

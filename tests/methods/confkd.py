@@ -24,7 +24,7 @@ def case(root: Path) -> Case:
         summary="student",
         rungs=("weak_only", "kl_entropy"),
         claim="kl_entropy − weak_only",
-        terms=("train_kl", "train_entropy"),
+        terms=("train/kl", "train/entropy"),
     )
 
 
@@ -34,7 +34,7 @@ METHOD = Method(
     training={"volumes_per_batch": 2},
     phantoms=lambda folder: make_cardiac_phantoms(folder, strong=1, weak=0, validation=1, test=1, size=48, slices=2),
     case=case,
-    terms=["train_kl", "train_pce"],
+    terms=["train/kl", "train/pce"],
     demo=Demo(
         short=["max_epochs=6", "val_interval=3"],
         order=["weak_only", "kl_entropy", "full_supervision"],

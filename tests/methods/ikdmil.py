@@ -24,7 +24,7 @@ def case(root: Path) -> Case:
         summary="all_foreground",
         rungs=("mil_teacher", "role_switch"),
         claim="role_switch − mil_teacher",
-        terms=("train_distillation", "train_wce"),
+        terms=("train/distillation", "train/wce"),
         key_metric="val_selection",
     )
     case.train(root / "teacher", last_stage=1)
@@ -38,7 +38,7 @@ METHOD = Method(
     training={"batch_size": 4, "switch_epochs": [1], "teacher_epochs": 1},
     phantoms=lambda folder: make_histology_phantoms(folder, training=4, validation=4, test=2, size=64),
     case=case,
-    terms=["train_distillation"],
+    terms=["train/distillation"],
     demo=Demo(
         short=["teacher_epochs=2", "max_epochs=4", "epoch_length=6", "val_interval=2"],
         order=["all_foreground", "mil_teacher", "full_supervision"],

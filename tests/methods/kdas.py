@@ -23,7 +23,7 @@ def case(root: Path) -> Case:
         summary="phantoms",
         rungs=("teacher", "student_alone", "kdas"),
         claim="kdas − student_alone",
-        terms=("train_attention", "train_symmetric"),
+        terms=("train/attention", "train/symmetric"),
     )
     case.train(root / "teacher", "train_teacher.yaml", max_epochs=1)
     case.settings["teacher_path"] = root / "teacher" / "checkpoints" / "teacher.pt"
@@ -36,7 +36,7 @@ METHOD = Method(
     training={"scales": [1.0], "batch_size": 2, "teacher_def#backbone": "b1"},
     phantoms=lambda folder: make_polyp_phantoms(folder, training=2, validation=2, test=1, size=64),
     case=case,
-    terms=["train_attention"],
+    terms=["train/attention"],
     demo=Demo(
         short=[
             "max_epochs=12",

@@ -70,7 +70,7 @@ def test_from_a_trained_bundle_to_a_served_and_retrained_one(desk, label_env):
     assert (trainer["promotion"]["promoted"], trainer["served"]) == (False, "0001"), trainer["promotion"]["reason"]
     client = MlflowClient(server.store)
     (run,) = client.search_runs([client.get_experiment_by_name(HEART).experiment_id])
-    assert (run.info.status, run.data.metrics["train_kl"] > 0) == ("FINISHED", True)
+    assert (run.info.status, run.data.metrics["train/kl"] > 0) == ("FINISHED", True)
 
 
 def test_a_study_without_a_server(desk):
