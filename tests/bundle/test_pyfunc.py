@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from medkd.bundle.pyfunc import PyfuncStudent, bundled_student
-from medkd.handlers.logged_model import save_student
+from medkd.handlers.saved_model import save_student
 
 from ..serving.conftest import METHODS, small_copy
 

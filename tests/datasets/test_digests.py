@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from medkd.datasets import digests
+from medkd.datasets import digest_cache
 from medkd.datasets.digests import file_digests, image_overlap, patient_overlap, section_digest
 
 
@@ -80,8 +80,8 @@ def test_a_folder_of_slices_is_known_by_names_and_bytes(tmp_path, cache):
 
 def test_what_did_not_change_is_not_read_again(tmp_path, cache, monkeypatch):
     items, read = section(tmp_path / "a", ["one", "two"]), []
-    real = digests.sha256
-    monkeypatch.setattr(digests, "sha256", lambda path: read.append(path) or real(path))
+    real = digest_cache.sha256
+    monkeypatch.setattr(digest_cache, "sha256", lambda path: read.append(path) or real(path))
     before = file_digests(items, cache)
     assert len(read) == 4
     assert file_digests(items, cache) == before

@@ -17,6 +17,11 @@ from medkd.serving.registry import fetched, registered_name
 from ..helpers import mlflow_server, stop_session
 from .conftest import small_copy
 
+NO_CHAMPION = (
+    "models:/kidneys@champion: expected an alias of kidneys, which are: candidate; an evaluation of a registered student "
+    "makes one"
+)
+
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
@@ -99,11 +104,7 @@ def test_a_student_that_is_not_registered_has_an_id(store, bundle, tmp_path, mon
     [
         ("models:/livers@champion", "models:/livers@champion: expected a registered model, which are: hearts, kidneys"),
         ("models:/hearts@best", "models:/hearts@best: expected an alias of hearts, which are: candidate, champion"),
-        (
-            "models:/kidneys@champion",
-            "models:/kidneys@champion: expected an alias of kidneys, which are: candidate; "
-            "an evaluation of a registered student makes one",
-        ),
+        ("models:/kidneys@champion", NO_CHAMPION),
         ("models:/hearts/7", "models:/hearts/7: expected a version, which are: 1, 2"),
         ("models:/hearts", "models:/hearts: expected models:/NAME@ALIAS or models:/NAME/VERSION"),
         (f"models:/m-{'0' * 32}", f"models:/m-{'0' * 32}: expected a logged model, found none"),
