@@ -2,11 +2,13 @@
 
 import os
 import re
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"  # two processes on two cores; and sums do not depend on the machine
+os.environ["MEDKD_CACHE"] = tempfile.mkdtemp(prefix="medkd-tests-")  # not that of who runs the tests
 
 import numpy as np
 import pytest

@@ -66,6 +66,18 @@ class TrackingServer:
             self.process = None
 
 
+@contextlib.contextmanager
+def mlflow_server(folder: Path) -> Iterator[TrackingServer]:
+    """A ``TrackingServer`` that runs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    server = TrackingServer(folder)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
 def on_the_series(mask: Path, series: Path) -> np.ndarray:
     """A mask's file on the grid of a DICOM series, both as SimpleITK reads them."""
     reader = sitk.ImageSeriesReader()

@@ -12,10 +12,14 @@ HELP = "check a bundle as a MONAI Label server will use it, and put it into the 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The bundle, the app, or the name to take back."""
     parser.add_argument(
-        "bundle", help="the bundle's folder, with models/model.pt; with --rollback the name it was given"
+        "bundle",
+        help="the bundle's folder, with models/model.pt, or models:/NAME@champion or models:/NAME/3 of the MLflow store that "
+        "MLFLOW_TRACKING_URI names; with --rollback the name it was given",
     )
     parser.add_argument("app_dir", help="folder of the MONAI Label app; medkd's own is made where there is none")
-    parser.add_argument("--name", default=None, help="what the server will call it (default: the folder's name)")
+    parser.add_argument(
+        "--name", default=None, help="what the server will call it (default: the name of the folder or model)"
+    )
     add_runtime(parser)
     parser.add_argument("--link", action="store_true", help="lead to the bundle itself instead of copying it")
     parser.add_argument("--rollback", action="store_true", help="serve the version before the present one again")
@@ -25,12 +29,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> None:
     from pathlib import Path
 
-    from medkd.serving import deploy, rollback
+    from medkd.serving import deploy, deploy_model, rollback
+    from medkd.serving.registry import is_model_uri, registered_name
 
+    how = {"runtime": options.runtime, "precision": options.precision}
     if options.rollback:
-        found = rollback(options.app_dir, options.name or Path(options.bundle).name)
+        named = registered_name(options.bundle) if is_model_uri(options.bundle) else Path(options.bundle).name
+        found = rollback(options.app_dir, options.name or named)
+    elif is_model_uri(options.bundle):
+        if options.link or options.runtime not in (None, "pytorch"):
+            raise ValueError(
+                f"{options.bundle}: expected neither --link nor another --runtime: it is downloaded, not exported"
+            )
+        found = deploy_model(options.bundle, options.app_dir, name=options.name)
     else:
-        how = {"runtime": options.runtime, "precision": options.precision}
         found = deploy(options.bundle, options.app_dir, name=options.name, link=options.link, **how)
     print(f"Serves:   {found.path} -> {found.version}")
     print(f"Start:    {found.command}")

@@ -21,6 +21,7 @@ from medkd.bundle.running import settings_in_use
 from medkd.distributed import rank
 from medkd.files import atomic_path
 from medkd.handlers.anonymous import without_cases
+from medkd.handlers.identified import Identified
 from medkd.handlers.offline_store import named
 from medkd.handlers.tracking_client import WholeCalls, fallback_client
 from medkd.runs import names_before
@@ -53,6 +54,8 @@ class TrackingHandler(MLFlowHandler):
         table_dir: of an evaluation: the folder whose CSV files it leaves in the run; those of single cases are kept back where
             cases are anonymous.
         system_metrics: log what the machine does (``system/cpu_utilization_percentage``, …) every ten seconds.
+        identity: arguments of ``medkd.handlers.identified.Identified``: what tells by its bytes what the run was made of, and
+            makes an MLflow model of its student.
         learning_rate: the name that the learning rate is logged by; stages of one run, which count epochs alike, need two.
         kwargs: the arguments of ``monai.handlers.MLFlowHandler``. The run's name must be unique: a run of this name goes on,
             finished or not.
@@ -70,6 +73,7 @@ class TrackingHandler(MLFlowHandler):
         prefix: str | None = None,
         table_dir: str | None = None,
         system_metrics: bool | None = None,
+        identity: Mapping[str, Any] | None = None,
         learning_rate: str = "learning_rate",
         **kwargs: Any,
     ) -> None:
@@ -83,6 +87,7 @@ class TrackingHandler(MLFlowHandler):
             "prefix": prefix,
             "table_dir": table_dir,
             "system_metrics": system_metrics,
+            "identity": identity,
         }
         given = {name: value for name, value in ours.items() if value is not None}
         settings = {"iteration_log": False, **(run or {}), **given, **kwargs}
@@ -99,6 +104,7 @@ class TrackingHandler(MLFlowHandler):
         self.picture_dir = Path(own["picture_dir"]) if own["picture_dir"] else None
         self.table_dir = Path(own["table_dir"]) if own["table_dir"] else None
         self.system_metrics = own["system_metrics"]
+        self.identified = Identified(**own["identity"]) if own["identity"] else None
         self._monitor: Any = None
 
     def attach(self, engine: Engine) -> None:
@@ -125,6 +131,20 @@ class TrackingHandler(MLFlowHandler):
         if self.close_on_complete:
             self._leave_config()
             self._watch()
+        if self.identified and joins:
+            self.identified.begin(
+                self.client,
+                self._run_id,
+                config_file=self.source,
+                scored=self._scored,
+                closes=self.close_on_complete,
+                anonymous=bool(self.anonymous),
+            )
+
+    @property
+    def _scored(self) -> str | None:
+        """What an evaluation's metrics are called."""
+        return self.prefix if self.table_dir is not None else None
 
     def _join(self) -> bool:
         """Whether there is a run of this name, or it had to be made; MONAI's handler passes over those that have ended, and reads every run."""
@@ -143,6 +163,8 @@ class TrackingHandler(MLFlowHandler):
         if self.table_dir is not None:
             for path in sorted(self.table_dir.glob("summary.csv" if self.anonymous else "*.csv")):
                 self.client.log_artifact(self._run_id, str(path), self.prefix)
+        if self.identified and self.close_on_complete:
+            self.identified.end(self.client, self._run_id, scored=self._scored, anonymous=bool(self.anonymous))
 
     def close(self) -> None:
         """End the run."""

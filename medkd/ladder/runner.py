@@ -113,7 +113,9 @@ def _run_cell(ladder: Ladder, folder: Path, settings: Mapping[str, Any], name: s
     """Train (or go on training) and test one rung with one seed; what it prints goes to its log."""
     log = folder / "log.txt"
     begun = log.is_file()
-    cell = {"bundle_root": str(folder), "progress": False, **settings}
+    # A ladder compares: its students are logged, and which of them is to be served is for somebody to say.
+    unregistered = {"bundle_dir": str(ladder.bundle), "registered_as": None}
+    cell = {"bundle_root": str(folder), "progress": False, **unregistered, **settings}
     configs, untrained = ladder.bundle / "configs", cell.pop(EVALUATED_BY, None)
     evaluation = [*ladder.files, configs / "evaluate.yaml", *([configs / untrained] if untrained else [])]
     find_scripts(ladder.bundle)

@@ -11,16 +11,14 @@ from pathlib import Path
 
 import medkd
 from medkd.bundle import freeze, read_bundle, unfrozen
-from medkd.bundle.runtimes import PYTORCH, exported_path
+from medkd.bundle.parts import copy_parts
+from medkd.bundle.runtimes import PYTORCH
 from medkd.files import atomic_folder
 from medkd.serving.checks import deployment_problems
+from medkd.serving.registry import fetched, registered_name
 from medkd.serving.versions import decide, next_version, serve, served, take_back
 
-__all__ = ["Deployment", "deploy", "keep_student", "rollback"]
-
-_PARTS = {part: part for part in ("configs", "docs", "scripts", "LICENSE", "models/model.pt")}
-# Retraining distils from the teacher there is: one that was put there, or else the one that the training made first.
-_PARTS |= dict.fromkeys(("checkpoints/teacher/best.pt", "checkpoints/teacher.pt"), "checkpoints/teacher.pt")
+__all__ = ["Deployment", "deploy", "deploy_model", "keep_student", "rollback"]
 
 
 @dataclass(frozen=True)
@@ -102,6 +100,22 @@ def deploy(
     return Deployment(place, version, read_bundle(source).modality)
 
 
+def deploy_model(uri: str, app_dir: str | Path, *, name: str | None = None) -> Deployment:
+    """Put a student of an MLflow store into an app, as ``deploy`` puts a folder there; PyTorch runs it.
+
+    Args:
+        uri: as for ``medkd.serving.registry.fetched``.
+        app_dir: as for ``deploy``.
+        name: what the server will call it; the registered model's name by default.
+
+    Raises:
+        ValueError: and others, as ``fetched`` and ``deploy`` raise them.
+    """
+    name = name or registered_name(uri)
+    with fetched(uri) as bundle:
+        return deploy(bundle, app_dir, name=name, runtime=PYTORCH["runtime"], precision=PYTORCH["precision"])
+
+
 def rollback(app_dir: str | Path, name: str) -> Deployment:
     """Let the server find the version again that was served before the present one, which stays on disk.
 
@@ -153,20 +167,9 @@ def _link_problems(source: Path, runtime: str | None, precision: str | None) -> 
 
 
 def _copy(source: Path, version: Path, *, student: Path | None = None, runtime: Mapping[str, str] = PYTORCH) -> None:
-    parts = dict(_PARTS)
-    if runtime["runtime"] != "pytorch":
-        exported = exported_path("models/model.pt", **runtime).as_posix()
-        parts[exported] = exported
     with atomic_folder(version) as partial:
-        for part, place in parts.items():
-            target = partial / place
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if (source / part).is_dir():
-                shutil.copytree(source / part, target)
-            elif (source / part).is_file():
-                shutil.copy2(source / part, target)
+        copy_parts(source, partial, student=student, runtime=runtime)
         if student is not None:
-            shutil.copy2(student, partial / "models" / "model.pt")
             decide(partial, {"promoted": False, "reason": "it was not compared with the one that is served"})
             if (source / "data").is_dir():
                 (partial / "data").symlink_to(os.path.relpath((source / "data").resolve(), version))
