@@ -178,7 +178,7 @@ def test_a_server_keeps_it_and_a_run_that_loses_it_has_it_on_this_side(bundle, t
         assert (found.path / "models" / "model.pt").read_bytes() == (bundle / "models" / "model.pt").read_bytes()
         monkeypatch.delenv("MLFLOW_TRACKING_URI")
         assert not (tmp_path / "offline").exists()
-        _lost_within(client, process)
+        _lost_within(client, server)
         log_student(client, run, bundle_dir=bundle, model_path=bundle / "models" / "model.pt", registered_as="hearts")
     local = MlflowClient(f"sqlite:///{tmp_path / 'offline' / 'mlruns-offline.db'}")
     assert local.get_registered_model("hearts").aliases == {"candidate": 1}
@@ -190,7 +190,7 @@ def test_a_server_keeps_it_and_a_run_that_loses_it_has_it_on_this_side(bundle, t
     assert student.read_bytes() == (bundle / "models" / "model.pt").read_bytes()
 
 
-def _lost_within(client, process):
+def _lost_within(client, server):
     """The server goes when the model has been made there, and its files have not come yet."""
     real = client._client
 
