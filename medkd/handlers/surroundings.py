@@ -1,10 +1,11 @@
-"""Where a run computes: the machine, and the packages that are installed."""
+"""Where a run computes: the machine, the packages that are installed, and the state of the code."""
 
 from __future__ import annotations
 
 import os
 import platform
 import re
+import subprocess
 from collections import Counter
 from importlib import metadata
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import psutil
 import torch
 
-__all__ = ["hardware", "packages"]
+__all__ = ["hardware", "packages", "versions"]
 
 
 def hardware() -> dict[str, str]:
@@ -41,3 +42,14 @@ def packages() -> str:
         if name:
             found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), f"{name}=={distribution.version}")
     return "\n".join(line for _, line in sorted(found.items())) + "\n"
+
+
+def versions() -> dict[str, str]:
+    """``version.torch``, …: of what computes; ``git_commit`` of the folder that the run was started in, where it has one."""
+    found = {f"version.{name}": metadata.version(name) for name in ("medkd", "monai", "torch", "pytorch-ignite")}
+    found["version.python"] = platform.python_version()
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=5)
+    except (OSError, subprocess.SubprocessError):
+        return found
+    return {**found, "git_commit": commit.stdout.strip()}

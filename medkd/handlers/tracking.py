@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import os
-import platform
 import re
-import subprocess
-from collections.abc import Iterator, Mapping
-from importlib import metadata
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ignite.engine import Engine, Events
-from mlflow.entities import Param, RunTag
+from mlflow.entities import RunTag
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from monai.handlers import MLFlowHandler
 
-from medkd.bundle.running import settings_in_use
 from medkd.distributed import rank
-from medkd.files import atomic_path
-from medkd.handlers.anonymous import without_cases
+from medkd.handlers.executed_config import ExecutedConfig
 from medkd.handlers.identified import Identified
 from medkd.handlers.offline_store import named
+from medkd.handlers.surroundings import versions
 from medkd.handlers.tracking_client import WholeCalls, fallback_client
 from medkd.runs import names_before
 
-__all__ = ["TrackingHandler", "flatten"]
-
-_SKIPPED = ("_meta_", "imports", "initialize", "run", "finalize")
-_LONGEST_PARAM = 500
+__all__ = ["TrackingHandler"]
 
 
 class TrackingHandler(MLFlowHandler):
@@ -49,8 +41,8 @@ class TrackingHandler(MLFlowHandler):
             ``case 2``, … of each list.
         offline_dir: where a run goes on whose MLflow server cannot be reached (``fallback_client``); none: that is an error.
         prefix: the first part of the metrics' names: ``val`` makes ``val/mean_dice`` of ``val_mean_dice``, ``train`` makes
-            ``train/loss`` of ``train_loss``; with ``val`` those of the kept network are ``kept/mean_dice``, …, too. An evaluation has another one (``test``), so that its scores stand beside those of
-            the training whose run it goes on with.
+            ``train/loss`` of ``train_loss``; with ``val`` those of the kept network are ``kept/mean_dice``, …, too. An evaluation has
+            another one (``test``), so that its scores stand beside those of the training whose run it goes on with.
         table_dir: of an evaluation: the folder whose CSV files it leaves in the run; those of single cases are kept back where
             cases are anonymous.
         system_metrics: log what the machine does (``system/cpu_utilization_percentage``, …) every ten seconds.
@@ -99,7 +91,8 @@ class TrackingHandler(MLFlowHandler):
         if own["offline_dir"] and str(self.client.tracking_uri).startswith("http"):
             self.client = fallback_client(self.client, own["offline_dir"], run=str(self.run_name))
         self.client: Any = WholeCalls(self.client)
-        self.source, self.prefix, self.anonymous = own["config_file"], own["prefix"], own["anonymous_cases"]
+        self.prefix, self.anonymous = own["prefix"], bool(own["anonymous_cases"])
+        self.config = ExecutedConfig(own["config_file"], self.anonymous)
         self.tags = dict(own["tags"] or {})
         self.picture_dir = Path(own["picture_dir"]) if own["picture_dir"] else None
         self.table_dir = Path(own["table_dir"]) if own["table_dir"] else None
@@ -124,21 +117,21 @@ class TrackingHandler(MLFlowHandler):
         if joins:
             self._set_statuses()
         parent = os.environ.get("MEDKD_PARENT_RUN")
-        tags = {**self.tags, **_versions(), **({"mlflow.parentRunId": parent} if parent else {})}
+        tags = {**self.tags, **versions(), **({"mlflow.parentRunId": parent} if parent else {})}
         self._log(tags=[RunTag(key, str(value)) for key, value in tags.items()])
         if not trained:  # else those of the training are there
-            self._log_new_params(self._settings())
+            self._log_new_params()
         if self.close_on_complete:
-            self._leave_config()
+            self.config.leave(self.client, self._run_id, self.prefix or "run")
             self._watch()
         if self.identified and joins:
             self.identified.begin(
                 self.client,
                 self._run_id,
-                config_file=self.source,
+                config_file=self.config.source,
                 scored=self._scored,
                 closes=self.close_on_complete,
-                anonymous=bool(self.anonymous),
+                anonymous=self.anonymous,
             )
 
     @property
@@ -164,7 +157,7 @@ class TrackingHandler(MLFlowHandler):
             for path in sorted(self.table_dir.glob("summary.csv" if self.anonymous else "*.csv")):
                 self.client.log_artifact(self._run_id, str(path), self.prefix)
         if self.identified and self.close_on_complete:
-            self.identified.end(self.client, self._run_id, scored=self._scored, anonymous=bool(self.anonymous))
+            self.identified.end(self.client, self._run_id, scored=self._scored, anonymous=self.anonymous)
 
     def close(self) -> None:
         """End the run."""
@@ -186,31 +179,6 @@ class TrackingHandler(MLFlowHandler):
         if self.prefix:
             metrics = {f"{self.prefix}/{re.sub('^(train|val)_', '', name)}": value for name, value in metrics.items()}
         super()._log_metrics(metrics, step)
-
-    def _settings(self) -> dict[str, Any]:
-        """The settings in use; outside a configuration, those of its file."""
-        try:
-            settings = settings_in_use()
-        except RuntimeError:
-            settings = self._config()
-        cleared: dict[str, Any] = without_cases(settings) if self.anonymous else settings
-        return cleared
-
-    def _config(self) -> dict[str, Any]:
-        """The executed configuration as it is to be logged; empty where there is none."""
-        if not (self.source and Path(self.source).is_file()):
-            return {}
-        config: dict[str, Any] = json.loads(Path(self.source).read_text(encoding="utf-8"))
-        return without_cases(config) if self.anonymous else config
-
-    def _leave_config(self) -> None:
-        """Under one name, whatever MONAI calls the file, so that a run that goes on has one."""
-        config = self._config()
-        if config:
-            path = Path(self.source).with_name(f"{self.prefix or 'run'}.json")
-            with atomic_path(path) as partial:
-                partial.write_text(json.dumps(config, indent=2), encoding="utf-8")
-            self.client.log_artifact(self._run_id, str(path))
 
     def epoch_completed(self, engine: Engine) -> None:
         """Log the epoch's metrics, also as those of the kept network if it is the best so far, and new pictures."""
@@ -241,11 +209,9 @@ class TrackingHandler(MLFlowHandler):
         if optimizer is not None:
             super()._log_metrics({self.learning_rate: optimizer.param_groups[0]["lr"]}, step=engine.state.epoch)
 
-    def _log_new_params(self, config: Mapping[str, Any]) -> None:
+    def _log_new_params(self) -> None:
         """Log what the run does not have yet: a resumed run keeps the parameters it started with."""
-        known = self.client.get_run(self._run_id).data.params
-        flat = {key: value for key, value in flatten(config) if key.split(".")[0] not in _SKIPPED and key not in known}
-        params = [Param(key[:250], str(value)[:_LONGEST_PARAM]) for key, value in flat.items()]
+        params = self.config.parameters(self.client.get_run(self._run_id).data.params)
         for start in range(0, len(params), 100):  # MLflow takes 100 at a time
             self._log(params=params[start : start + 100])
 
@@ -276,26 +242,3 @@ class TrackingHandler(MLFlowHandler):
             status = "FAILED" if isinstance(error, Exception) else "KILLED"
             self.client.set_terminated(self.cur_run.info.run_id, status)
         raise error
-
-
-def flatten(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The leaves of nested mappings and lists, keys joined by points; short lists of numbers count as leaves."""
-    if isinstance(config, Mapping):
-        children = list(config.items())
-    elif isinstance(config, list) and any(isinstance(value, (Mapping, list)) for value in config):
-        children = list(enumerate(config))
-    else:
-        yield prefix, config
-        return
-    for key, value in children:
-        yield from flatten(value, f"{prefix}.{key}" if prefix else str(key))
-
-
-def _versions() -> dict[str, str]:
-    """Versions of what computes, and the git commit of the folder the run was started in."""
-    versions = {f"version.{name}": metadata.version(name) for name in ("medkd", "monai", "torch", "pytorch-ignite")}
-    try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=5)
-    except (OSError, subprocess.SubprocessError):
-        return {**versions, "version.python": platform.python_version()}
-    return {**versions, "version.python": platform.python_version(), "git_commit": commit.stdout.strip()}

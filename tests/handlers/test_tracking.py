@@ -16,7 +16,8 @@ from mlflow import MlflowClient
 from monai.bundle import ConfigParser
 
 from medkd.handlers import EpochStats
-from medkd.handlers.tracking import TrackingHandler, flatten
+from medkd.handlers.executed_config import flatten
+from medkd.handlers.tracking import TrackingHandler
 from medkd.program import Stopped
 from medkd.runs import run_name
 
