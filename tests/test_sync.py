@@ -113,8 +113,10 @@ def test_a_ladder_whose_server_is_lost_in_the_middle(running, ladder, tmp_path, 
     assert len(points(there, cut["low"])) < EPOCHS
     assert main(["tracking", "sync", str(root)]) == 0
     printed = capsys.readouterr().out.splitlines()
-    assert len(printed) == 3
-    assert re.fullmatch(r"low-seed0-[0-9a-f]{6}: found; added \d+ metric points, .*artefact.*; FINISHED", printed[1])
+    # Beside the lost one, "high" may have ended before: the server has all of it.
+    assert len(printed) == 1 + len(children)
+    (low,) = [line for line in printed if line.startswith("low")]
+    assert re.fullmatch(r"low-seed0-[0-9a-f]{6}: found; added \d+ metric points, .*artefact.*; FINISHED", low)
     parent, complete = runs(there, root=root)
     assert parent.info.run_id == half.info.run_id
     assert sorted(complete) == ["high", "low"]
@@ -130,7 +132,9 @@ def test_a_ladder_whose_server_is_lost_in_the_middle(running, ladder, tmp_path, 
     assert {item.path for item in there.list_artifacts(parent.info.run_id)} >= {"ladder.md", "ladder.png"}
 
     before = [everything(there, run) for run in (parent, *complete.values())]
-    assert [line.split("; ", 1)[1] for line in sync(root, running.address)] == ["nothing to add; FINISHED"] * 3
+    assert [line.split("; ", 1)[1] for line in sync(root, running.address)] == ["nothing to add; FINISHED"] * len(
+        printed
+    )
     assert [everything(there, run) for run in (parent, *complete.values())] == before
 
 
