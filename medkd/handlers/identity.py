@@ -129,4 +129,4 @@ def _log_environment(client: Any, run_id: str, folder: Path, scored: str | None)
     path = folder / f"{_before('environment', scored)}.txt"
     with atomic_path(path) as partial:
         partial.write_text(packages(), encoding="utf-8")
-    client.log_artifact(run_id, str(path), *([scored] if scored else []))
+    client.log_artifact(run_id, str(path))

@@ -87,6 +87,8 @@ class DistillationTrainTask(BundleTrainTask):  # type: ignore[misc] # the server
         overrides["anonymous_cases"] = strtobool(self.conf.get("anonymous_cases", "true"))
         if overrides.get("tracking") == "mlflow":
             overrides["tracking"] = self._tracking()
+        if overrides.get("tracking", "").endswith(".yaml"):  # of a bundle of medkd; the app has versions of its own
+            overrides["registered_as"] = None
         compared = (self.const.key_device(), self.const.key_validate_dataset_data())
         self._validation = {key: overrides[key] for key in compared if key in overrides}
         return overrides

@@ -75,6 +75,9 @@ def test_cells_are_children_of_one_run(case: Case, ladder: tuple[Path, str]) -> 
     for run in children:  # what counts stands beside the scores of the validation
         assert f"test/{case.key_metric.removeprefix('val_')}" in run.data.metrics
         assert "test/cases.csv" in {artifact.path for artifact in client.list_artifacts(run.info.run_id, "test")}
+    assert "medkd.model_id" in child.data.tags  # its student can be deployed, and is not registered
+    assert child.data.tags["medkd.digest.test"] == children[0].data.tags["medkd.digest.test"]
+    assert list(client.search_registered_models()) == []
     assert "overlays" in {artifact.path for artifact in client.list_artifacts(child.info.run_id)}
 
 

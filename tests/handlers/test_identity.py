@@ -96,7 +96,7 @@ def test_an_evaluation_adds_its_section_and_says_so_of_its_own_configuration(cli
     assert told["medkd.digest.test"] == found["test"][1]
     assert told["medkd.sha256.test_config"] == hashlib.sha256(file.read_bytes()).hexdigest()
     assert {key: told[key] for key in before} == before
-    assert {artifact.path for artifact in client.list_artifacts(run, "test")} == {"test/test_environment.txt"}
+    assert {artifact.path for artifact in client.list_artifacts(run)} == {"environment.txt", "test_environment.txt"}
 
 
 def test_another_folder_is_the_same_data_and_another_byte_is_not(client, run, tmp_path, request):
