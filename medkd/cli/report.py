@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import tempfile
 
 HELP = "write a page that says whether to deploy a student"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The results, the page, and what the verdict measures against."""
-    parser.add_argument("folder", help="of a ladder, or of a bundle that was trained and evaluated")
+    parser.add_argument(
+        "results", help="folder of a ladder, or of a bundle that was trained and evaluated; or runs:/ID of MLflow"
+    )
     parser.add_argument("--output", default="report.html", help="HTML file to write")
     parser.add_argument(
         "--bundle", default=None, help="the bundle, if it is neither around the ladder nor one of medkd's"
@@ -41,11 +44,14 @@ _LIMITS = {  # those of medkd.report.Limits, which is slow to import
 
 def _run(options: argparse.Namespace) -> None:
     from medkd.report import Limits, read_material, write_page
+    from medkd.report.download import download, is_run
 
     parts = {part: rung for part in _PARTS if (rung := getattr(options, part))}
     places = {name: getattr(options, name) for name in ("bundle", "dataset_dir", "anonymous")}
-    material = read_material(options.folder, parts=parts, **places)
     limits = Limits(**{name: getattr(options, name) for name in _LIMITS})
-    verdict = write_page(material, options.output, limits=limits, efficiency=options.efficiency)
+    with tempfile.TemporaryDirectory(prefix="medkd-report-") as kept:
+        found = download(options.results, kept) if is_run(options.results) else options.results
+        material = read_material(found, parts=parts, **places)
+        verdict = write_page(material, options.output, limits=limits, efficiency=options.efficiency)
     print("\n".join(verdict.sentences))
     print(f"Report: {options.output}")

@@ -99,6 +99,7 @@ def _trust(material: Material) -> dict[str, Any]:
     names = list(dict.fromkeys(material.trust["class"]))[:_MOST_CLASSES]
     return {
         "trust": tables.trust(material),
+        "islands": tables.false_islands(material),
         "reliability": figures.reliability(material),
         "risk_coverage": figures.risk_coverage(material),
         "coverage": coverage(material, material.student),

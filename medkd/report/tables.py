@@ -15,7 +15,18 @@ from medkd.report.material import Limits, Material
 from medkd.report.numbers import calibration, islands, shares
 from medkd.report.verdict import margin_of
 
-__all__ = ["Table", "claims", "cost", "measured", "per_case", "per_class", "per_part", "rungs", "trust"]
+__all__ = [
+    "Table",
+    "claims",
+    "cost",
+    "false_islands",
+    "measured",
+    "per_case",
+    "per_class",
+    "per_part",
+    "rungs",
+    "trust",
+]
 
 _MOST_ROWS = 400
 Row = Sequence[str | tuple[str, float]]
@@ -50,9 +61,9 @@ def rungs(material: Material) -> Table:
     rows = [
         [
             f"{row['rung']} ({_PARTS[parts[row['rung']]]})" if row["rung"] in parts else row["rung"],
-            f"{row['mean']:.3f} ± {row['sd_units']:.3f}",
+            f"{row['mean']:.3f}\u00a0±\u00a0{row['sd_units']:.3f}",
             _number(row["sd_seeds"], 3),
-            signed(row["difference"], row["ci_low"], row["ci_high"]) if pd.notna(row.get("difference")) else "–",
+            _interval(row["difference"], row["ci_low"], row["ci_high"]) if pd.notna(row.get("difference")) else "–",
             _number(row["minutes"], 1),
         ]
         for row in table.to_dict("records")
@@ -78,7 +89,7 @@ def claims(material: Material, limits: Limits) -> Table | None:
             said = f"{within.verdict} (margin {margin:g})" if bounded else plain.verdict
             if not isnan(plain.difference):
                 change = (
-                    signed(plain.difference, plain.low, plain.high)
+                    _interval(plain.difference, plain.low, plain.high)
                     if isfinite(plain.low)
                     else f"{plain.difference:+.3f}"
                 )
@@ -149,33 +160,25 @@ def per_case(material: Material) -> Table:
 
 
 def trust(material: Material) -> Table | None:
-    """Calibration and islands of every network of which they are known."""
-    rows = []
-    for network in material.shown.values():
-        own, count = calibration(material, network), islands(material, network)
-        if own is None or count is None:
-            continue
-        rows.append(
-            [
-                network,
-                f"{own.error:.4f}",
-                _percent(own.sure),
-                _percent(own.right),
-                f"{count['false_islands']:.2f}",
-                f"{count['missed_islands']:.2f}",
-                _percent(count["share"]),
-            ]
-        )
-    heads = [
-        "network",
-        "ECE, all pixels",
-        "sure where it sees foreground",
-        "right there",
-        "false islands per case",
-        "missed per case",
-        "cases with a false island",
+    """Calibration of every network of which the probabilities are known."""
+    found = {network: calibration(material, network) for network in material.shown.values()}
+    rows = [
+        [network, f"{own.error:.4f}", _percent(own.sure), _percent(own.right)] for network, own in found.items() if own
     ]
-    return Table("Confidence and islands", heads, rows) if rows else None
+    heads = ["network", "ECE, all pixels", "sure where it sees foreground", "right there"]
+    return Table("Confidence", heads, rows) if rows else None
+
+
+def false_islands(material: Material) -> Table | None:
+    """Islands of every network of which they were counted."""
+    found = {network: islands(material, network) for network in material.shown.values()}
+    rows = [
+        [network, f"{own['false_islands']:.2f}", f"{own['missed_islands']:.2f}", _percent(own["share"])]
+        for network, own in found.items()
+        if own
+    ]
+    heads = ["network", "false islands per case", "missed islands per case", "cases with a false island"]
+    return Table("Islands: parts of a mask that nothing of the truth is in", heads, rows) if rows else None
 
 
 def cost(found: Sequence[object]) -> Table:
@@ -186,7 +189,7 @@ def cost(found: Sequence[object]) -> Table:
     rows = [
         [
             one.network,
-            f"{one.parameters:,}" if one.parameters is not None else "no file of its own",
+            f"{one.parameters:,}" if one.parameters is not None else "no file here",
             f"{one.size / 1e6:.2f}" if one.size is not None else "–",
             _number(one.minutes, 1),
         ]
@@ -211,6 +214,11 @@ def measured(lines: pd.DataFrame) -> Table:
         for line in lines.to_dict("records")
     ]
     return Table("Time and memory, medians over cases", heads, rows)
+
+
+def _interval(difference: float, low: float, high: float) -> str:
+    """The interval stays together where the line ends."""
+    return signed(difference, low, high).replace(", ", ",\u00a0")
 
 
 def _number(value: float, digits: int) -> str:

@@ -41,7 +41,8 @@ CARDIAC, POLYP, TUMOUR = (
 CLINIC = "Into the clinic: MONAI Label and DICOM"
 FOLLOWED = [("README.md", heading) for heading in ("Two commands", CARDIAC, POLYP, TUMOUR, CLINIC)]
 FOLLOWED += [
-    (f"docs/how-to/{name}.md", None) for name in ("deploy", "own-method", "slides", "too-slow", "train", "your-data")
+    (f"docs/how-to/{name}.md", None)
+    for name in ("deploy", "own-method", "report", "slides", "too-slow", "train", "your-data")
 ]
 FOLLOWED += [(f"docs/methods/{name}.md", None) for name in ("confkd", "ikdmil", "kdas")]
 FOLLOWED += [(f"data/{name}/README.md", None) for name in sources.BY_DATASET]
@@ -178,6 +179,9 @@ def test_cardiac_mri(reader):
     reader.follow(part("docs/how-to/train.md"), heart)
     assert len(list((heart / "OUT").glob("*.nii.gz"))) == 1
     assert "kl_entropy − one_branch" in (heart / "ladder" / "ladder.md").read_text()
+    reader.follow(part("docs/how-to/report.md"), heart)
+    assert "kl_entropy, its teacher" in (heart / "report.html").read_text()
+    assert "student" in (heart / "single.html").read_text()
     reader.follow(part("README.md", CLINIC))
     assert (reader.root / "seg.dcm").is_file()
     assert (reader.root / "APP" / "model" / "heart").exists()
