@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from medkd.bundle import run_of
+from medkd.handlers.offline_store import named
 from medkd.report.material import Cell, Material
 
 __all__ = ["Curve", "read_curves"]
@@ -55,7 +56,7 @@ def read_curves(material: Material) -> tuple[dict[str, list[Curve]], str]:
             part: [
                 curve
                 for cell in material.cells
-                if cell.network == network and (curve := _curve(client, experiments, material.folder, cell))
+                if cell.network == network and (curve := _curve(client, experiments, cell))
             ]
             for part, network in material.shown.items()
         }
@@ -65,17 +66,17 @@ def read_curves(material: Material) -> tuple[dict[str, list[Curve]], str]:
 
 
 def _store(folder: Path) -> str | None:
-    for path in (folder / "mlruns.db", folder / "eval" / "mlruns.db"):
+    for path in (folder / "mlruns-offline.db", folder / "mlruns.db", folder / "eval" / "mlruns.db"):
         if path.is_file():
             return f"sqlite:///{path}"
     return os.environ.get("MLFLOW_TRACKING_URI")
 
 
-def _curve(client: Any, experiments: Sequence[str], root: Path, cell: Cell) -> Curve | None:
-    name = _run_name(root, cell)
+def _curve(client: Any, experiments: Sequence[str], cell: Cell) -> Curve | None:
+    name = _run_name(cell)
     if name is None or cell.network.endswith("its teacher"):  # its curve would be that of the student's own training
         return None
-    found = client.search_runs(experiments, f"attributes.run_name = '{name}'", max_results=1)
+    found = client.search_runs(experiments, named(name), max_results=1)
     if not found:
         return None
     run = found[0]
@@ -98,12 +99,10 @@ def _curve(client: Any, experiments: Sequence[str], root: Path, cell: Cell) -> C
     )
 
 
-def _run_name(root: Path, cell: Cell) -> str | None:
-    """As the ladder names it, or as the student's file says."""
-    parent = root / "parent_run.txt"
-    if cell.folder != root and parent.is_file():
-        return f"{cell.network}-seed{cell.seed}-{parent.read_text(encoding='ascii').strip()[:6]}"
-    return run_of(cell.folder / "models" / "model.pt")
+def _run_name(cell: Cell) -> str | None:
+    """As the student's file says, or what it was downloaded from."""
+    kept = cell.folder / "run_name.txt"
+    return kept.read_text(encoding="utf-8").strip() if kept.is_file() else run_of(cell.folder / "models" / "model.pt")
 
 
 def _metric(metrics: dict[str, float], wanted: Sequence[str], start: str) -> str | None:

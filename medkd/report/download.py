@@ -11,6 +11,7 @@ from typing import Any
 __all__ = ["download", "is_run"]
 
 _SCHEME = "runs:/"
+_BUNDLE = re.compile(r"^ladder-|(-\d{8}-\d{6})?(-[0-9a-f]{6})?$")  # what stands around its name
 _CELL = re.compile(r"(?P<rung>.+)-seed(?P<seed>\d+)-[0-9a-f]{6}")
 
 
@@ -54,7 +55,7 @@ def _ladder(client: Any, run: Any, root: Path) -> bool:
     parent = run.info.run_id
     if any(file.path == "patients.csv" for file in client.list_artifacts(parent)):
         client.download_artifacts(parent, "patients.csv", str(root))
-    bundle = str(run.info.run_name).removeprefix("ladder-")
+    bundle = _BUNDLE.sub("", str(run.info.run_name))
     overrides = {key: value for key, value in run.data.params.items() if key == "dataset_dir"}
     (root / "settings.json").write_text(json.dumps({"bundle": bundle, "overrides": overrides}), encoding="utf-8")
     (root / "parent_run.txt").write_text(parent, encoding="ascii")
@@ -71,4 +72,5 @@ def _tables(client: Any, run: Any, cell: Path) -> bool:
     cell.mkdir(parents=True, exist_ok=True)
     fetched = Path(client.download_artifacts(run.info.run_id, "test", str(cell)))
     shutil.move(str(fetched), str(cell / "eval"))
+    (cell / "run_name.txt").write_text(str(run.info.run_name), encoding="utf-8")
     return True
