@@ -40,7 +40,7 @@ def copy_parts(
         target = Path(folder) / place
         target.parent.mkdir(parents=True, exist_ok=True)
         if (source / part).is_dir():
-            shutil.copytree(source / part, target, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(source / part, target)
         elif (source / part).is_file():
             shutil.copy2(source / part, target)
     if student is not None:

@@ -283,6 +283,8 @@ def test_polyps(reader):
     (reader.root / "BUNDLE").symlink_to(polyp)
     reader.follow(part("docs/how-to/deploy.md"))
     assert {path.name for path in (polyp / "models").iterdir()} >= {"model.pt", "model.onnx", "model.ts", "model.pt2"}
+    deployed = reader.root / "APP" / "model" / "kdas_polyp" / "models" / "model.pt"
+    assert deployed.read_bytes() == (polyp / "models" / "model.pt").read_bytes()
     reader.follow(part("bundles/kdas_polyp_segmentation/docs/README.md"), reader.copy("another"))
 
 
