@@ -110,7 +110,7 @@ def test_fresh_weights_and_the_bundle_s_own_validation_data(server):
     assert (with_weights.status_code, fresh.status_code) == (200, 200), server.said()
     client = MlflowClient(server.store)
     run, *_ = client.search_runs([client.get_experiment_by_name(HEART).experiment_id])
-    assert "val_mean_dice" in run.data.metrics
+    assert "val/mean_dice" in run.data.metrics
     *_, first, second = server.log.read_text().split("Train Request")
     assert ("CheckpointLoader" in first, "CheckpointLoader" in second) == (True, False)
     assert "Total Records for Training: 5" in second
@@ -127,7 +127,7 @@ def test_a_lost_mlflow_server_loses_no_training_and_no_record(server):
     client = MlflowClient(f"sqlite:///{bundle / 'eval' / 'mlruns-offline.db'}")
     (run,) = client.search_runs([client.get_experiment_by_name(HEART).experiment_id])
     assert run.info.status == "FINISHED"
-    assert run.data.metrics["train_kl"] > 0
+    assert run.data.metrics["train/kl"] > 0
     server.environment["MONAI_LABEL_TRACKING_URI"] = server.store
 
 
