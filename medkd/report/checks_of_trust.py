@@ -32,6 +32,8 @@ def patients(material: Material, limits: Limits) -> Check:
     rule = f"none of the {groups} has a mean Dice below {least:g}" + (
         f", unless {called} fails there too" if other else ""
     )
+    if table.empty:
+        return Check("single patients", "caution", "no case of it has a Dice", rule, "trust")
     low = table[table["student"] < least].sort_values("student")
     if low.empty:
         brief = f"the worst of {len(table)} {groups}, {table['student'].idxmin()}, has a Dice of {table['student'].min():.2f}"

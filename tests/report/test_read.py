@@ -5,7 +5,8 @@ import json
 import pandas as pd
 import pytest
 
-from medkd.report import read_material
+from medkd.bundle import bundle_path
+from medkd.report import Limits, judge, read_material
 from medkd.report.cases import beside, over_classes
 
 from .planted import plant
@@ -54,6 +55,16 @@ def test_a_table_of_other_cases_is_not_taken(tmp_path):
     pd.read_csv(path).iloc[:-1].to_csv(path, index=False)
     trust = read_material(root).trust
     assert set(trust[trust["network"] == "pixel"]["seed"]) == {1}
+
+
+def test_a_rung_s_own_folder_is_that_of_a_training(tmp_path):
+    cell = plant(tmp_path / "ladder") / "pixel" / "seed0"
+    (cell / "settings.json").write_text('{"seed": 0}')
+    material = read_material(cell, bundle=bundle_path("compact"), dataset_dir=tmp_path / "ladder-data")
+    assert material.parts == {"student": "student"}
+    assert len(material.cases) == 12
+    states = {check.name: check.state for check in judge(material, Limits()).checks}
+    assert (states["gain"], states["teacher"], states["seeds"]) == ("open", "caution", "caution")
 
 
 def test_what_is_neither_a_ladder_nor_a_bundle_is_refused(tmp_path):
