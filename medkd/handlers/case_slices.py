@@ -173,7 +173,7 @@ def numbered(names: pd.DataFrame) -> list[int]:
     Args:
         names: a row per case: ``case``, ``patient`` and, where images are cut into parts, ``location``.
     """
-    place = names["location"].fillna("") if "location" in names else pd.Series("", index=names.index)
+    place = names["location"].astype(str) if "location" in names else pd.Series("", index=names.index)
     keys = pd.DataFrame({"case": names["case"], "place": place, "patient": names["patient"].astype(str)})
     again = keys.sort_values("patient", kind="stable").groupby(["case", "place"]).cumcount()
     ordered = keys.assign(again=again).sort_values(["case", "place", "again"])

@@ -7,7 +7,8 @@ import pytest
 
 from medkd.bundle import bundle_path
 from medkd.report import Limits, judge, read_material
-from medkd.report.cases import beside, over_classes
+from medkd.report.cases import beside, over_classes, read_cases
+from medkd.report.material import Cell
 
 from .planted import plant
 
@@ -65,6 +66,21 @@ def test_a_rung_s_own_folder_is_that_of_a_training(tmp_path):
     assert len(material.cases) == 12
     states = {check.name: check.state for check in judge(material, Limits()).checks}
     assert (states["gain"], states["teacher"], states["seeds"]) == ("open", "caution", "caution")
+
+
+def test_tiles_that_are_whole_files_have_no_place_in_them(tmp_path):
+    """As IKD-MIL's evaluation writes them: F1 is their Dice, the map that is all foreground is no network."""
+    folder = plant(tmp_path / "ladder") / "pixel" / "seed0"
+    lines = ["case,location,region,patient,positive,branch,f1,iou,hausdorff,background_f1"]
+    lines += [
+        f"t{n}.png,,t{n},t{n},1,{branch},0.{n},0.2,9.5," for n in (1, 2) for branch in ("student", "all_foreground")
+    ]
+    (folder / "eval" / "cases.csv").write_text("\n".join(lines))
+    cases = read_cases(Cell("pixel", "student", 0, folder, 1.0))
+    assert cases[["number", "case", "dice", "distance", "class"]].to_numpy().tolist() == [
+        [1, "t1.png", 0.1, 9.5, "foreground"],
+        [2, "t2.png", 0.2, 9.5, "foreground"],
+    ]
 
 
 def test_what_is_neither_a_ladder_nor_a_bundle_is_refused(tmp_path):
