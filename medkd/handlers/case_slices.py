@@ -49,7 +49,7 @@ class CaseSlices:
         label_key: key of the truth in the engine's output, or else in its batch: one-hot ``[K, *spatial]`` or a mask ``[1, *spatial]``.
         unannotated_values: pixels with one of these in the batch's own label are left out.
         anonymous: write numbers in place of the names of cases and patients.
-        pictures: of how many cases at most there is a slice.
+        pictures: of how many cases at most there is a slice, about 10 kB each: of the first ones.
 
     Raises:
         ValueError: for another activation, or branches of which no probability is named.
@@ -67,7 +67,7 @@ class CaseSlices:
         label_key: str = "label",
         unannotated_values: Collection[int] = (),
         anonymous: bool = False,
-        pictures: int = 500,
+        pictures: int = 2000,
     ) -> None:
         if activation not in _ACTIVATIONS:
             raise ValueError(f"activation: expected one of {', '.join(_ACTIVATIONS)}, found {activation!r}")
@@ -173,7 +173,7 @@ def numbered(names: pd.DataFrame) -> list[int]:
     Args:
         names: a row per case: ``case``, ``patient`` and, where images are cut into parts, ``location``.
     """
-    place = names["location"].fillna("") if "location" in names else pd.Series("", index=names.index)
+    place = names["location"].astype(str) if "location" in names else pd.Series("", index=names.index)
     keys = pd.DataFrame({"case": names["case"], "place": place, "patient": names["patient"].astype(str)})
     again = keys.sort_values("patient", kind="stable").groupby(["case", "place"]).cumcount()
     ordered = keys.assign(again=again).sort_values(["case", "place", "again"])

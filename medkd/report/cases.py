@@ -19,7 +19,8 @@ def read_cases(cell: Cell) -> pd.DataFrame:
 
     F1 of a tile is its Dice; negative tiles have none.
     """
-    table = pd.read_csv(cell.folder / "eval" / "cases.csv", dtype={"patient": str, "case": str})
+    table = pd.read_csv(cell.folder / "eval" / "cases.csv", dtype=dict.fromkeys(("patient", "case", "location"), str))
+    table = table.fillna({"location": ""}) if "location" in table else table  # a tile that is a whole file
     table = table[table["branch"] == cell.branch].reset_index(drop=True)
     table = table.rename(columns={"f1": "dice", "hd95": "distance", "hausdorff": "distance"})
     table = table.assign(unit=table.get("unit", "pixels"), **{"class": table.get("class", "foreground")})
@@ -28,7 +29,7 @@ def read_cases(cell: Cell) -> pd.DataFrame:
     unique = table[[*names, "again"]].drop_duplicates().reset_index(drop=True)
     table = table.merge(unique.assign(number=numbered(unique)), on=[*names, "again"])
     if "location" in table and table.duplicated(["case", "class"]).any():
-        table["case"] += " " + table["location"].fillna("").astype(str)
+        table["case"] += " " + table["location"]
     table = table.assign(network=cell.network, seed=cell.seed)
     kept: pd.DataFrame = table[[*_KEYS, "dice", *[name for name in ("distance", "unit") if name in table]]]
     return kept

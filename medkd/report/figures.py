@@ -207,6 +207,7 @@ def learning(curves: Mapping[str, list[Curve]]) -> list[Plot]:
                 axis.plot(*curve.validation, DASHES[part], color=COLOURS[part], linewidth=1.2, label=label)
                 axis.plot(curve.kept, curve.best, "o", markersize=8, markerfacecolor="none", color=COLOURS[part])
         axis.set(xlabel="epoch; a ring: kept", ylabel=name)
+        axis.xaxis.get_major_locator().set_params(integer=True)
         axis.legend(loc="lower right")
     with axes(loss) as axis:
         for part, own in known.items():
@@ -214,5 +215,6 @@ def learning(curves: Mapping[str, list[Curve]]) -> list[Plot]:
                 label = curve.network if curve is own[0] else None
                 axis.plot(*curve.loss, DASHES[part], color=COLOURS[part], linewidth=1.2, label=label)
         axis.set(xlabel="epoch", ylabel="training loss")
+        axis.xaxis.get_major_locator().set_params(integer=True)
         axis.legend(loc="upper right")
     return [validation, loss]

@@ -44,7 +44,11 @@ def read_material(
         ValueError: for a part that no rung has.
     """
     root = Path(folder).resolve()
-    found = _ladder(root, bundle) if (root / "settings.json").is_file() else _single(root, bundle)
+    mark = root / "settings.json"
+    settings = json.loads(mark.read_text(encoding="utf-8")) if mark.is_file() else {}
+    found = (
+        _ladder(root, settings, bundle) if "bundle" in settings else _single(root, bundle)
+    )  # a rung has such a file too
     ladder, cells, shared = found
     chosen = _parts(ladder, cells, parts or {})
     cells = [*cells, *_branches(ladder, cells, chosen)]
@@ -57,8 +61,9 @@ def read_material(
     return without_names(material) if hidden else material
 
 
-def _ladder(root: Path, bundle: str | Path | None) -> tuple[Ladder, list[Cell], dict[str, Any]]:
-    settings = json.loads((root / "settings.json").read_text(encoding="utf-8"))
+def _ladder(
+    root: Path, settings: Mapping[str, Any], bundle: str | Path | None
+) -> tuple[Ladder, list[Cell], dict[str, Any]]:
     place = _bundle(root, str(settings["bundle"]), bundle)
     every = load_ladder(place, list(_rungs(place)))
     seeds = {rung: _seeds(root, rung, every.table) for rung in every.rungs}

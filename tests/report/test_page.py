@@ -144,6 +144,17 @@ def test_what_is_not_there_is_said(tmp_path):
         assert absent in text
 
 
+def test_what_medkd_efficiency_has_measured_is_shown(ladder, tmp_path):
+    line = {"network": "small", "runtime": "onnx", "precision": "int8", "seconds": 2.5, "warm": 0.125, "peak": 512.0}
+    line |= {"area": 9.0, "file": 0.6, "parameters": 1000, "macs": 2.5e9, "case": "a"}
+    pd.DataFrame([line]).to_csv(tmp_path / "measured.csv", index=False)
+    write_page(read_material(ladder), tmp_path / "r.html", efficiency=tmp_path)
+    row = re.search(r"<tr><th scope=.row.>small</th>(.*?)</tr>", (tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert re.findall(r"<td>([^<]*)", row[1]) == ["onnx int8", "0.125", "2.50", "512", "0.6", "2.50"]
+    with pytest.raises(FileNotFoundError, match=r"expected measured\.csv, the output of `medkd efficiency`"):
+        write_page(read_material(ladder), tmp_path / "r.html", efficiency=tmp_path / "none")
+
+
 def test_names_stay_where_they_are_if_numbers_are_asked_for(ladder, tmp_path):
     assert main(["report", str(ladder), "--output", str(tmp_path / "r.html"), "--anonymous"]) == 0
     text = (tmp_path / "r.html").read_text(encoding="utf-8")

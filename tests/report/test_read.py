@@ -5,8 +5,10 @@ import json
 import pandas as pd
 import pytest
 
-from medkd.report import read_material
-from medkd.report.cases import beside, over_classes
+from medkd.bundle import bundle_path
+from medkd.report import Limits, judge, read_material
+from medkd.report.cases import beside, over_classes, read_cases
+from medkd.report.material import Cell
 
 from .planted import plant
 
@@ -54,6 +56,31 @@ def test_a_table_of_other_cases_is_not_taken(tmp_path):
     pd.read_csv(path).iloc[:-1].to_csv(path, index=False)
     trust = read_material(root).trust
     assert set(trust[trust["network"] == "pixel"]["seed"]) == {1}
+
+
+def test_a_rung_s_own_folder_is_that_of_a_training(tmp_path):
+    cell = plant(tmp_path / "ladder") / "pixel" / "seed0"
+    (cell / "settings.json").write_text('{"seed": 0}')
+    material = read_material(cell, bundle=bundle_path("compact"), dataset_dir=tmp_path / "ladder-data")
+    assert material.parts == {"student": "student"}
+    assert len(material.cases) == 12
+    states = {check.name: check.state for check in judge(material, Limits()).checks}
+    assert (states["gain"], states["teacher"], states["seeds"]) == ("open", "caution", "caution")
+
+
+def test_tiles_that_are_whole_files_have_no_place_in_them(tmp_path):
+    """As IKD-MIL's evaluation writes them: F1 is their Dice, the map that is all foreground is no network."""
+    folder = plant(tmp_path / "ladder") / "pixel" / "seed0"
+    lines = ["case,location,region,patient,positive,branch,f1,iou,hausdorff,background_f1"]
+    lines += [
+        f"t{n}.png,,t{n},t{n},1,{branch},0.{n},0.2,9.5," for n in (1, 2) for branch in ("student", "all_foreground")
+    ]
+    (folder / "eval" / "cases.csv").write_text("\n".join(lines))
+    cases = read_cases(Cell("pixel", "student", 0, folder, 1.0))
+    assert cases[["number", "case", "dice", "distance", "class"]].to_numpy().tolist() == [
+        [1, "t1.png", 0.1, 9.5, "foreground"],
+        [2, "t2.png", 0.2, 9.5, "foreground"],
+    ]
 
 
 def test_what_is_neither_a_ladder_nor_a_bundle_is_refused(tmp_path):

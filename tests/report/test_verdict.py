@@ -42,6 +42,15 @@ def test_a_patient_on_whom_the_teacher_fails_too_is_a_caution(tmp_path):
     assert any("it fails on 1 of 12 patients, as its teacher does" in sentence for sentence in found.sentences)
 
 
+def test_a_teacher_that_fails_on_most_patients_too_is_no_excuse(tmp_path):
+    material = read_material(plant(tmp_path / "ladder"))
+    cases = material.cases.assign(dice=material.cases["dice"] - 0.7)
+    object.__setattr__(material, "cases", cases)
+    found = judge(material, Limits())
+    assert states(found)["single patients"] == "fail"
+    assert "it fails on 12 of 12 patients, as its teacher does" in found.sentences[0]
+
+
 def test_an_overconfident_student_is_undecided_and_the_verdict_says_so(tmp_path):
     found = verdict(tmp_path, sure=0.97, right=0.7)
     assert found.head == "Undecided"
