@@ -51,6 +51,7 @@ def run_demo(method: str = "confkd", *, output_dir: str | Path | None = None, ov
     student = root / "ladder" / demo["rung"] / "seed0" / "models" / "model.pt"
     picture = _apply(bundle, student, data, root)
     print(f"\n{render(ladder, scores)}\n")
+    print(f"Report:    {root / 'ladder' / 'report.html'}")
     print(f"Student:   {student}")
     print(f"Picture:   {picture}")
     print(f"Plot:      {root / 'ladder' / 'ladder.png'}")

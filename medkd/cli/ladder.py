@@ -43,5 +43,7 @@ def _run(options: argparse.Namespace) -> None:
     )
     print(render(ladder.told_by(options.dataset_dir), scores))
     command, page = where_to_look(output.resolve())
-    print(f"\nTables and plot: {output}")
+    report = output / "report.html"
+    print(f"\nReport: {report}" if report.is_file() else "")
+    print(f"Tables and plot: {output}")
     print(f"MLflow UI: {command}\n           {page}" if command else f"MLflow UI: {page}")

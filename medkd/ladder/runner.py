@@ -29,6 +29,8 @@ from medkd.program import cause
 
 __all__ = ["run_ladder"]
 
+_logger = logging.getLogger(__name__)
+
 
 def run_ladder(
     ladder: Ladder,
@@ -91,10 +93,22 @@ def run_ladder(
         scores = collect(ladder, root, seeds, seen=seen)
         rows = rung_table(ladder, scores).to_dict("records")
         means = {f"{row['score']}_{row['rung']}": float(row["mean"]) for row in rows}
-        parent.finish(
-            means | claim_metrics(ladder, scores), write_tables(ladder, scores, root), note=verdicts(ladder, scores)
-        )
+        files = [*write_tables(ladder, scores, root), *_report(ladder, root, shared)]
+        parent.finish(means | claim_metrics(ladder, scores), files, note=verdicts(ladder, scores))
     return scores
+
+
+def _report(ladder: Ladder, root: Path, shared: Mapping[str, Any]) -> list[Path]:
+    """``report.html``; without it the ladder is done all the same."""
+    from medkd.report import read_material, write_page  # which reads ladders
+
+    path, anonymous = root / "report.html", bool(shared.get("anonymous_cases", False))
+    try:
+        write_page(read_material(root, bundle=ladder.bundle, anonymous=anonymous), path)
+    except Exception as error:  # noqa: BLE001 - a bundle of one's own can lack anything that the page shows
+        _logger.warning("%s could not be written: %s", path, cause(error))
+        return []
+    return [path]
 
 
 def _run_cells(ladder: Ladder, calls: Mapping[tuple[str, int], Sequence[Any]], jobs: int) -> Iterator[tuple[str, int]]:
