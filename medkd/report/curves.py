@@ -73,10 +73,10 @@ def _store(folder: Path) -> str | None:
 
 
 def _curve(client: Any, experiments: Sequence[str], cell: Cell) -> Curve | None:
-    name = _run_name(cell)
-    if name is None or cell.network.endswith("its teacher"):  # its curve would be that of the student's own training
+    wanted = _run_of(cell)
+    if wanted is None or cell.network.endswith("its teacher"):  # its curve would be that of the student's own training
         return None
-    found = client.search_runs(experiments, named(name), max_results=1)
+    found = client.search_runs(experiments, wanted, max_results=1)
     if not found:
         return None
     run = found[0]
@@ -99,10 +99,14 @@ def _curve(client: Any, experiments: Sequence[str], cell: Cell) -> Curve | None:
     )
 
 
-def _run_name(cell: Cell) -> str | None:
-    """As the student's file says, or what it was downloaded from."""
-    kept = cell.folder / "run_name.txt"
-    return kept.read_text(encoding="utf-8").strip() if kept.is_file() else run_of(cell.folder / "models" / "model.pt")
+def _run_of(cell: Cell) -> str | None:
+    """MLflow's filter for its run: of the name that its student's file says, or that it was downloaded from; else as a ladder calls it."""
+    kept, student = cell.folder / "run_name.txt", cell.folder / "models" / "model.pt"
+    name = kept.read_text(encoding="utf-8").strip() if kept.is_file() else run_of(student)
+    if name:
+        return named(name)
+    in_ladder = cell.folder.name == f"seed{cell.seed}"  # a student of an earlier version says nothing
+    return f"attributes.run_name LIKE '{cell.network}-seed{cell.seed}-%'" if in_ladder and student.is_file() else None
 
 
 def _metric(metrics: dict[str, float], wanted: Sequence[str], start: str) -> str | None:

@@ -69,7 +69,11 @@ def test_cells_are_children_of_one_run(case: Case, ladder: tuple[Path, str]) -> 
     names = [f"{rung}-seed0-{parent.info.run_name[-6:]}" for rung in sorted(case.rungs)]
     assert sorted(run.info.run_name for run in children) == names
     assert {run.info.status for run in [parent, *children]} == {"FINISHED"}
-    assert {artifact.path for artifact in client.list_artifacts(parent.info.run_id)} >= {"ladder.png", "ladder.csv", "report.html"}
+    assert {artifact.path for artifact in client.list_artifacts(parent.info.run_id)} >= {
+        "ladder.png",
+        "ladder.csv",
+        "report.html",
+    }
     child = next(run for run in children if run.info.run_name.startswith(f"{case.rungs[-1]}-seed0"))
     assert set(case.terms) <= child.data.metrics.keys()
     for run in children:  # what counts stands beside the scores of the validation
