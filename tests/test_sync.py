@@ -93,10 +93,10 @@ def kill_in_the_second_epoch(server, root, rung):
     (root / rung / "seed0" / "kill").write_text(str(server.process.pid))
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_a_ladder_whose_server_is_lost_in_the_middle(running, ladder, tmp_path, jobs, capsys):
+def test_a_ladder_whose_server_is_lost_in_the_middle(running, ladder, tmp_path, capsys):
+    """Of two processes at once, so that what they share is shared; in one process less can go wrong."""
     kill_in_the_second_epoch(running, tmp_path / "out", "low")
-    root = ladder(jobs=jobs)
+    root = ladder(jobs=2)
     running.process.wait()
     offline, children = runs(local(root), root=root)
     assert {run.data.tags["mlflow.parentRunId"] for run in children.values()} == {offline.info.run_id}
