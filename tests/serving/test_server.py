@@ -143,7 +143,8 @@ def test_corrected_labels_train_the_student_with_distillation(server, files, tmp
     client = MlflowClient(server.store)
     (run,) = client.search_runs([client.get_experiment_by_name(model).experiment_id])
     assert run.info.status == "FINISHED"
-    assert all(run.data.metrics[term] > 0 for term in METHODS[model].terms)
+    # MONAI's own tracking, which is what this server asks for, calls them otherwise than medkd's.
+    assert all(run.data.metrics[term.replace("/", "_")] > 0 for term in METHODS[model].terms)
     if model == TISSUE:
         assert (weights.parents[1] / "checkpoints" / "teacher" / "best.pt").is_file()
     image = next(p for p in studies.iterdir() if p.name.startswith(f"{STUDIES[model]}0."))
