@@ -24,11 +24,10 @@ class Overlays:
     Args:
         output_dir: folder of the pictures.
         keys: for each title the key of a map in the engine's output or batch, in the image's own grid: one-hot
-            ``[K, *spatial]``, or the probability ``[1, *spatial]``, whose mask is that at the epoch's metric ``threshold`` (0.5
-            without one).
+            ``[K, *spatial]``, or the probability ``[1, *spatial]``, whose mask is that at the epoch's metric ``threshold``.
         cases: how many cases to show: the first, which are the same every time.
-        worst: show those instead whose second map agrees least with the first, by the mean Dice over classes (of
-            probabilities as they are), the worst first.
+        worst: show those instead whose second map agrees least with the first, by the mean Dice over classes, the worst first.
+        threshold: of probabilities, for that, and where the epoch has no such metric.
         anonymous: title them ``case 1``, ``case 2``, … without the names of their files.
         name: of the picture; without one every epoch has its own.
     """
@@ -40,12 +39,13 @@ class Overlays:
         *,
         cases: int = 3,
         worst: bool = False,
+        threshold: float = 0.5,
         anonymous: bool = False,
         name: str | None = None,
     ) -> None:
         self.output_dir = Path(output_dir)
         self.keys = dict(keys)
-        self.cases, self.worst = cases, worst
+        self.cases, self.worst, self.threshold = cases, worst, threshold
         self.anonymous = anonymous
         self.name = name
         self._rows: list[_Row] = []
@@ -71,17 +71,25 @@ class Overlays:
             if len(self._rows) < self.cases or self.worst:
                 found = {title: item.get(key, source.get(key)) for title, key in self.keys.items()}
                 maps = {title: torch.as_tensor(one) for title, one in found.items() if one is not None}
-                agreement = _agreement(*list(maps.values())[:2]) if self.worst else 0.0
+                agreement = self._agreement(*maps.values()) if self.worst else 0.0
                 row = _Row(
                     agreement, self._seen, source["image"].meta, {title: _classes(m) for title, m in maps.items()}
                 )
                 self._rows = sorted([*self._rows, row], key=lambda row: row.agreement)[: self.cases]
 
     def _save(self, engine: Engine) -> None:
-        threshold = engine.state.metrics.get("threshold", 0.5)
+        threshold = engine.state.metrics.get("threshold", self.threshold)
         rows = {self._title(row): (row.image(), row.masks(threshold)) for row in self._rows}
         if rows:
             save_overlay(self.output_dir / f"{self.name or f'epoch_{engine.state.epoch:04d}'}.png", rows)
+
+    def _agreement(self, truth: Tensor, prediction: Tensor, *_: Tensor) -> float:
+        """The mean Dice over the classes that either has, 1 where there is none."""
+        pair = [
+            (one >= self.threshold if len(one) == 1 else one[1:] > 0).flatten(1).double() for one in (truth, prediction)
+        ]
+        shared, size = 2 * (pair[0] * pair[1]).sum(1), pair[0].sum(1) + pair[1].sum(1)
+        return float((shared / size)[size > 0].mean()) if bool((size > 0).any()) else 1.0
 
     def _title(self, row: _Row) -> str:
         """Numbered, for two cases may have one file name."""
@@ -113,10 +121,3 @@ class _Row:
 def _classes(found: Tensor) -> NDArray[Any]:
     """The class of every pixel, or its probability: what the threshold is an epoch tells at its end."""
     return found[0].float().cpu().numpy() if len(found) == 1 else found.argmax(0).cpu().numpy().astype(np.uint8)
-
-
-def _agreement(truth: Tensor, prediction: Tensor) -> float:
-    """The mean Dice over the classes that either has, 1 where there is none."""
-    pair = [(one if len(one) == 1 else one[1:]).float().flatten(1) for one in (truth, prediction)]
-    shared, size = 2 * (pair[0] * pair[1]).sum(1), pair[0].sum(1) + pair[1].sum(1)
-    return float((shared / size)[size > 0].mean()) if bool((size > 0).any()) else 1.0

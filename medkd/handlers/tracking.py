@@ -30,7 +30,7 @@ class TrackingHandler(MLFlowHandler):
     Of several processes the first alone tracks. Iterations are not logged: ``LossTerms`` averages every term over the epoch.
 
     Args:
-        run: arguments that several handlers of one run share; their own take precedence.
+        run: arguments that several handlers share, among them another ``run``; a handler's own take precedence.
         config_file: the executed configuration. The settings at its top level become parameters, with the values that the run
             works with (``network_def#backbone`` as ``network_def.backbone``); the handler that closes the run leaves the whole in
             it at its start, as ``train.json``, by ``prefix``.
@@ -82,7 +82,7 @@ class TrackingHandler(MLFlowHandler):
             "identity": identity,
         }
         given = {name: value for name, value in ours.items() if value is not None}
-        settings = {"iteration_log": False, **(run or {}), **given, **kwargs}
+        settings = {"iteration_log": False, **_shared(run or {}), **given, **kwargs}
         own = {name: settings.pop(name, None) for name in ours}
         self.tracks = rank() == 0
         if not self.tracks:  # a client makes the store's tables, and two at once would fail
@@ -242,3 +242,9 @@ class TrackingHandler(MLFlowHandler):
             status = "FAILED" if isinstance(error, Exception) else "KILLED"
             self.client.set_terminated(self.cur_run.info.run_id, status)
         raise error
+
+
+def _shared(run: Mapping[str, Any]) -> dict[str, Any]:
+    """With what it shares itself with others."""
+    own = {name: value for name, value in run.items() if name != "run"}
+    return {**(_shared(run["run"]) if "run" in run else {}), **own}

@@ -201,7 +201,7 @@ def _parent_run(ladder: Ladder, root: Path, seeds: list[int], shared: Mapping[st
     tracking = ConfigParser.load_config_file(ladder.bundle / "configs" / "tracking.yaml")
     with within_ladder(root):
         run = start(root, tracking_uri(root), tracking["configs"]["experiment_name"], ladder.bundle.name)
-        run.log_params({"seeds": seeds, "rungs": list(ladder.rungs), **shared})
+        run.log_params({"bundle": ladder.bundle.name, "seeds": seeds, "rungs": list(ladder.rungs), **shared})
         try:
             yield run
         except BaseException as error:

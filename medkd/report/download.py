@@ -11,7 +11,6 @@ from typing import Any
 __all__ = ["download", "is_run"]
 
 _SCHEME = "runs:/"
-_BUNDLE = re.compile(r"^ladder-|(-\d{8}-\d{6})?(-[0-9a-f]{6})?$")  # what stands around its name
 _CELL = re.compile(r"(?P<rung>.+)-seed(?P<seed>\d+)-[0-9a-f]{6}")
 
 
@@ -55,7 +54,7 @@ def _ladder(client: Any, run: Any, root: Path) -> bool:
     parent = run.info.run_id
     if any(file.path == "patients.csv" for file in client.list_artifacts(parent)):
         client.download_artifacts(parent, "patients.csv", str(root))
-    bundle = _BUNDLE.sub("", str(run.info.run_name))
+    bundle = run.data.params.get("bundle", str(run.info.run_name).removeprefix("ladder-"))  # an earlier version's name
     overrides = {key: value for key, value in run.data.params.items() if key == "dataset_dir"}
     (root / "settings.json").write_text(json.dumps({"bundle": bundle, "overrides": overrides}), encoding="utf-8")
     (root / "parent_run.txt").write_text(parent, encoding="ascii")

@@ -125,6 +125,8 @@ def test_the_worst_cases_of_an_evaluation_are_shown_the_worst_first(pairs, tmp_p
     shown.clear()
     for source, output in pairs:  # probabilities, with the truth in the batch
         source["mask"] = output.pop("label")[1:]
-        output["pred"] = 0.5 * output["pred"][1:]
-    run(pairs, tmp_path, worst=True, anonymous=True, keys={"label": "mask", "student": "pred"})
-    assert shown == ["case 3, Dice 0.50", "case 2, Dice 0.58"]
+        output["pred"] = 0.3 * output["pred"][1:] + 0.05
+    pairs[0][0]["mask"] = torch.zeros_like(pairs[0][0]["mask"])  # nothing there, and nothing found: not a bad case
+    pairs[0][1]["pred"] = torch.full_like(pairs[0][1]["pred"], 0.1)
+    run(pairs, tmp_path, worst=True, threshold=0.2, anonymous=True, keys={"label": "mask", "student": "pred"})
+    assert shown == ["case 3, Dice 0.75", "case 2, Dice 0.88"]
