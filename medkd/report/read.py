@@ -40,10 +40,12 @@ def read_material(
         anonymous: show numbers instead of names, as for evaluations with ``anonymous_cases``.
 
     Raises:
-        FileNotFoundError: if nothing there was evaluated, or the bundle is not found.
+        FileNotFoundError: if there is no such folder, nothing there was evaluated, or the bundle is not found.
         ValueError: for a part that no rung has.
     """
     root = Path(folder).resolve()
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root}: expected the folder of a ladder or of a bundle, found no folder")
     mark = root / "settings.json"
     settings = json.loads(mark.read_text(encoding="utf-8")) if mark.is_file() else {}
     found = (

@@ -88,6 +88,11 @@ def test_what_is_neither_a_ladder_nor_a_bundle_is_refused(tmp_path):
         read_material(tmp_path)
 
 
+def test_a_folder_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nowhere: expected the folder of a ladder or of a bundle, found no"):
+        read_material(tmp_path / "nowhere")
+
+
 def test_an_unknown_bundle_is_asked_for(tmp_path):
     root = plant(tmp_path / "ladder")
     settings = json.loads((root / "settings.json").read_text())
