@@ -147,7 +147,8 @@ def _parts(ladder: Ladder, cells: Iterable[Cell], given: Mapping[str, str]) -> d
     teacher = next((name for name in names if ladder.rungs[name].get("role") == "teacher" and name != student), None)
     others = [name for name in ladder.claims.get(student, []) if name in free and name != student]
     parts |= {"teacher": teacher} if teacher and "teacher" not in parts else {}
-    parts |= {"alone": others[0]} if others and "alone" not in parts else {}
+    # Where the bundle says which rung is the student alone, another one that was trained in its place is not.
+    parts |= {"alone": others[0]} if others and "alone" not in parts and "alone" not in ladder.report else {}
     return {part: parts[part] for part in PARTS if part in parts and (part == "student" or parts[part] != student)}
 
 

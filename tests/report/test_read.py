@@ -27,6 +27,15 @@ def test_the_parts_can_be_named(tmp_path):
         read_material(tmp_path / "ladder", parts={"teacher": "nobody"})
 
 
+def test_another_rung_does_not_stand_for_the_student_alone(tmp_path):
+    root = plant(tmp_path / "ladder")
+    (root / "student_alone").rename(root / "channelwise")  # which is said to beat pixel too
+    material = read_material(root, parts={"student": "channelwise"})
+    assert material.parts == {"student": "channelwise", "teacher": "teacher"}
+    (gain,) = [check for check in judge(material, Limits()).checks if check.name == "gain"]
+    assert (gain.state, gain.brief.startswith("no student was trained alone")) == ("open", True)
+
+
 def test_scores_are_means_over_the_cases_of_the_table(tmp_path):
     root = plant(tmp_path / "ladder", seeds=(0,))
     table = pd.read_csv(root / "pixel" / "seed0" / "eval" / "cases.csv").set_index("case")["dice"]
