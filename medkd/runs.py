@@ -6,13 +6,14 @@ import os
 import sys
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from medkd import program
 from medkd.bundle.command_line import is_bundle_run, overrides
 from medkd.files import atomic_path
+from medkd.folder_lock import lock
 
 __all__ = ["begin", "chosen", "existing", "names_before", "run_name", "start_training"]
 
@@ -41,7 +42,7 @@ def begin() -> None:
         change(parser, changed)
 
 
-def start_training(state_dirs: Iterable[str], student: str | None, *, resume: bool, fresh: bool) -> None:
+def start_training(state_dirs: Sequence[str], student: str | None, *, resume: bool, fresh: bool) -> None:
     """Refuse a training that would delete another one, unless it is told to: to be called before anything is written.
 
     Only of ``python -m monai.bundle run``, where ``--resume true`` is easily forgotten; a server trains again and again.
@@ -53,6 +54,7 @@ def start_training(state_dirs: Iterable[str], student: str | None, *, resume: bo
         fresh: start anew: ``TrainingState`` deletes the earlier saves, ``BestModel`` replaces the student.
 
     Raises:
+        RuntimeError: if another process trains there, before anything of this training is known anywhere.
         ValueError: if there are saves or a student, and neither was asked for; or both were.
     """
     if not is_bundle_run(sys.argv):
@@ -61,13 +63,15 @@ def start_training(state_dirs: Iterable[str], student: str | None, *, resume: bo
         raise ValueError("expected --resume true or --fresh true, found both")
     saves = [path for folder in state_dirs for path in sorted(Path(folder).glob("epoch=*.pt"))]
     found = [*saves, *([Path(student)] if student and Path(student).is_file() else [])]
-    if fresh or not found or (resume and saves):
-        return
-    raise ValueError(
-        f"{found[-1]}: expected no earlier training in the way, found its {'saves' if saves else 'student'}; "
-        + ("--resume true goes on with it, " if saves else "")
-        + "--fresh true deletes its saves and replaces its student"
-    )
+    if found and not fresh and not (resume and saves):
+        raise ValueError(
+            f"{found[-1]}: expected no earlier training in the way, found its {'saves' if saves else 'student'}; "
+            + ("--resume true goes on with it, " if saves else "")
+            + "--fresh true deletes its saves and replaces its student"
+        )
+    if int(os.environ.get("RANK", "0")) == 0:
+        for folder in state_dirs:
+            lock(folder)
 
 
 def run_name(state_dir: str, *, prefix: str, resume: bool = False) -> str:

@@ -4,8 +4,10 @@ import signal
 import sys
 
 import pytest
+from filelock import FileLock
 from monai.bundle import ConfigWorkflow
 
+from medkd.folder_lock import unlock
 from medkd.runs import begin, names_before, run_name, start_training
 
 PROGRAM = "/x/monai/bundle/__main__.py"
@@ -120,6 +122,17 @@ def before(tmp_path):
 
 def start(folder, *, resume=False, fresh=False):
     start_training([str(folder), str(folder / "teacher")], str(folder / "model.pt"), resume=resume, fresh=fresh)
+
+
+def test_a_training_is_not_started_beside_another_and_nobody_hears_of_it(before, program):
+    program()
+    with FileLock(before / ".lock"):  # as another process holds it
+        with pytest.raises(RuntimeError, match=f"{before}: expected no other training there, found one that runs"):
+            start(before, fresh=True)
+    assert not (before / "run_name.txt").exists()
+    start(before, fresh=True)
+    unlock(before)
+    unlock(before / "teacher")
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ _PROMOTING = "test"  # what the metrics are called that decide on a champion: of
 
 @dataclass(frozen=True)
 class Identified:
-    """The keys of ``tracked_identity`` in ``tracking.yaml``; what is ``None`` is not there.
+    """The keys of ``identity`` in ``tracking.yaml``; what is ``None`` is not there.
 
     Attributes:
         dataset_dir: folder of the datalist.

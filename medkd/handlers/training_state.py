@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import BaseFileLock, FileLock, Timeout
 from ignite.engine import Engine, Events
 
 from medkd.files import atomic_path, sha256
+from medkd.folder_lock import lock, unlock
 
 __all__ = ["TrainingState"]
 
 _logger = logging.getLogger(__name__)
-_locks: dict[Path, BaseFileLock] = {}  # that this process holds
 
 
 class TrainingState:
@@ -85,21 +84,11 @@ class TrainingState:
             old.unlink(missing_ok=True)
 
     def _lock(self, engine: Any) -> None:
-        path = self.save_dir.resolve() / ".lock"
-        if getattr(engine.state, "rank", 0) > 0 or path in _locks:  # left by a training of this process that failed
-            return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path, blocking=False)
-        try:
-            lock.acquire()
-        except Timeout:
-            raise RuntimeError(f"{self.save_dir}: expected no other training there, found one that runs") from None
-        _locks[path] = lock
+        if getattr(engine.state, "rank", 0) == 0:
+            lock(self.save_dir)
 
     def _unlock(self, engine: Any) -> None:
-        lock = _locks.pop(self.save_dir.resolve() / ".lock", None)
-        if lock is not None:
-            lock.release()
+        unlock(self.save_dir)
 
     def _restore(self, engine: Any) -> None:
         """At the start: continue from the newest sound save, or clear the saves of an earlier training."""

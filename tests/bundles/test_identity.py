@@ -89,9 +89,8 @@ def test_its_evaluation_makes_it_the_champion(case: Case, hand: Hand) -> None:
     assert contexts == ["test", "training", "validation"]
     champion = client.get_model_version_by_alias(name, "champion")
     assert (str(champion.version), champion.run_id) == ("1", run.info.run_id)
-    promoted_by = yaml.safe_load((case.bundle / "configs" / "tracking.yaml").read_text())["configs"][
-        "tracked_identity"
-    ]["promoted_by"]
+    settings = yaml.safe_load((case.bundle / "configs" / "tracking.yaml").read_text())["configs"]
+    promoted_by = settings["tracked_training"]["identity"]["promoted_by"]
     score = champion.tags[f"test/{promoted_by}/{tags['medkd.digest.test']}"]
     assert float(score) == run.data.metrics[f"test/{promoted_by}"]
     assert tags["medkd.champion"].startswith("yes: it is the champion")  # the second time
