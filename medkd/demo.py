@@ -15,6 +15,7 @@ import yaml
 from medkd import datasets
 from medkd.bundle import bundle_path
 from medkd.ladder import load_ladder, overridden, render, run_ladder, where_to_look
+from medkd.report import report_of
 from medkd.visualise import read_image, read_mask, save_overlay
 
 __all__ = ["run_demo"]
@@ -47,7 +48,7 @@ def run_demo(method: str = "confkd", *, output_dir: str | Path | None = None, ov
         print(f"Making phantoms in {data} …")
         phantoms = dict(demo["phantoms"])
         getattr(datasets, f"make_{phantoms.pop('kind')}_phantoms")(data, **phantoms)
-    scores = run_ladder(ladder, root / "ladder", dataset_dir=data, overrides=training)
+    scores = run_ladder(ladder, root / "ladder", dataset_dir=data, overrides=training, report=report_of)
     student = root / "ladder" / demo["rung"] / "seed0" / "models" / "model.pt"
     picture = _apply(bundle, student, data, root)
     print(f"\n{render(ladder, scores)}\n")

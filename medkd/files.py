@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import shutil
@@ -9,15 +10,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+
 __all__ = ["atomic_folder", "atomic_path", "content_hash", "sha256"]
 
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a temporary path beside ``path``; rename it to ``path`` on success, remove it on any error."""
+    """Give a temporary path beside ``path``; rename it to ``path`` on success, remove it on any error.
+
+    What a killed process left of the same file is removed too.
+    """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{os.getpid()}-{target.name}")
+    partial = _partial(target)
     try:
         yield partial
         with partial.open("r+b") as written:  # what is open for reading alone cannot be written out on Windows
@@ -39,7 +45,7 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     if target.is_file() or (target.is_dir() and any(target.iterdir())):
         raise FileExistsError(f"{target} exists and is not an empty folder; name another output or remove it first")
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{os.getpid()}-{target.name}")
+    partial = _partial(target)
     partial.mkdir()
     try:
         yield partial
@@ -47,6 +53,16 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         _write_out(target.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _partial(target: Path) -> Path:
+    """This process's own name for what is not whole yet; those of processes that are no more are removed."""
+    for left in target.parent.glob(f".*-{glob.escape(target.name)}"):
+        owner, _, name = left.name[1:].partition("-")
+        ended = owner == str(os.getpid()) or (owner.isdecimal() and not psutil.pid_exists(int(owner)))
+        if ended and name == target.name:
+            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+    return target.with_name(f".{os.getpid()}-{target.name}")
 
 
 def _write_out(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """Atomic files and folders."""
 
 import hashlib
+import subprocess
 
 import pytest
 
@@ -35,6 +36,23 @@ def test_atomic_path_fails_when_nothing_was_written(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"file\.txt"), atomic_path(tmp_path / "file.txt"):
         pass
     assert names(tmp_path) == []
+
+
+def test_what_a_killed_process_left_of_a_file_goes_with_the_next_writing(tmp_path):
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    for name in (f".{ended.pid}-file.txt", f".{ended.pid}-other-file.txt", ".1-file.txt", ".mine-file.txt"):
+        (tmp_path / name).touch()
+    (tmp_path / f".{ended.pid}-folder").mkdir()
+    (tmp_path / f".{ended.pid}-folder" / "half").touch()
+    with atomic_path(tmp_path / "file.txt") as partial, atomic_folder(tmp_path / "folder"):
+        partial.touch()
+    kept = [
+        ".1-file.txt",
+        f".{ended.pid}-other-file.txt",
+        ".mine-file.txt",
+    ]  # of a process that runs, of another file, no process's
+    assert names(tmp_path) == [*sorted(kept), "file.txt", "folder"]
 
 
 def test_atomic_folder_appears_whole(tmp_path):

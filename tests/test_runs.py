@@ -126,9 +126,9 @@ def start(folder, *, resume=False, fresh=False):
 
 def test_a_training_is_not_started_beside_another_and_nobody_hears_of_it(before, program):
     program()
-    with FileLock(before / ".lock"):  # as another process holds it
-        with pytest.raises(RuntimeError, match=f"{before}: expected no other training there, found one that runs"):
-            start(before, fresh=True)
+    found = pytest.raises(RuntimeError, match=f"{before}: expected no other training there, found one that runs")
+    with FileLock(before / ".lock"), found:  # as another process holds it
+        start(before, fresh=True)
     assert not (before / "run_name.txt").exists()
     start(before, fresh=True)
     unlock(before)

@@ -35,12 +35,12 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> None:
     from medkd.ladder import load_ladder, overridden, render, run_ladder, where_to_look
+    from medkd.report import report_of
 
     ladder, shared = overridden(load_ladder(options.bundle, options.rungs, recipes=options.recipe), options.set)
     output = Path(options.output_dir or Path(options.bundle) / "ladder")
-    scores = run_ladder(
-        ladder, output, dataset_dir=options.dataset_dir, seeds=options.seeds, overrides=shared, jobs=options.jobs
-    )
+    how = {"seeds": options.seeds, "overrides": shared, "jobs": options.jobs, "report": report_of}
+    scores = run_ladder(ladder, output, dataset_dir=options.dataset_dir, **how)
     print(render(ladder.told_by(options.dataset_dir), scores))
     command, page = where_to_look(output.resolve())
     report = output / "report.html"

@@ -9,7 +9,7 @@ import json
 import logging
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,6 @@ from medkd.program import cause
 
 __all__ = ["run_ladder"]
 
-_logger = logging.getLogger(__name__)
-
 
 def run_ladder(
     ladder: Ladder,
@@ -41,6 +39,7 @@ def run_ladder(
     overrides: Mapping[str, Any] | None = None,
     progress: bool = True,
     jobs: int = 1,
+    report: Callable[..., list[Path]] | None = None,
 ) -> pd.DataFrame:
     """Run the cells (rung x seed) that are not done yet.
 
@@ -57,6 +56,7 @@ def run_ladder(
         progress: show a progress bar over the cells.
         jobs: how many trainings at once, each in a process of its own, with its share of the CPU's threads; a small training
             leaves a GPU, and two cores, idle for much of the time.
+        report: writes pages beside the tables, which are logged with them: ``medkd.report.report_of``.
 
     Returns:
         The scores, one row per rung, seed and unit; ``output_dir`` then holds the table and the plot as well.
@@ -93,22 +93,11 @@ def run_ladder(
         scores = collect(ladder, root, seeds, seen=seen)
         rows = rung_table(ladder, scores).to_dict("records")
         means = {f"{row['score']}_{row['rung']}": float(row["mean"]) for row in rows}
-        files = [*write_tables(ladder, scores, root), *_report(ladder, root, shared)]
+        files = write_tables(ladder, scores, root)
+        if report:
+            files += report(ladder, root, anonymous=bool(shared.get("anonymous_cases", False)))
         parent.finish(means | claim_metrics(ladder, scores), files, note=verdicts(ladder, scores))
     return scores
-
-
-def _report(ladder: Ladder, root: Path, shared: Mapping[str, Any]) -> list[Path]:
-    """``report.html``; without it the ladder is done all the same."""
-    from medkd.report import read_material, write_page  # which reads ladders
-
-    path, anonymous = root / "report.html", bool(shared.get("anonymous_cases", False))
-    try:
-        write_page(read_material(root, bundle=ladder.bundle, anonymous=anonymous), path)
-    except Exception as error:  # noqa: BLE001 - a bundle of one's own can lack anything that the page shows
-        _logger.warning("%s could not be written: %s", path, cause(error))
-        return []
-    return [path]
 
 
 def _run_cells(ladder: Ladder, calls: Mapping[tuple[str, int], Sequence[Any]], jobs: int) -> Iterator[tuple[str, int]]:

@@ -18,6 +18,7 @@ from medkd.datasets import write_datalist
 from medkd.ladder import load_ladder, run_ladder
 from medkd.ladder.cost import kept_minutes
 from medkd.ladder.verdicts import verdicts
+from medkd.report import report_of
 
 from ..helpers import heed_signals
 
@@ -48,7 +49,7 @@ def done(good, tmp_path_factory):
     """A ladder that ran: its folder and its scores."""
     root, logger = tmp_path_factory.mktemp("ladder") / "out", logging.getLogger()
     before = logger.handlers[:], logger.level
-    scores = run(good, root)
+    scores = run(good, root, report=report_of)
     assert (logger.handlers, logger.level) == before
     return root, scores
 
