@@ -5,7 +5,7 @@ PROCESSES ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test label-env lint docs bench clean
+.PHONY: demo test test-faults label-env lint docs bench clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -33,6 +33,10 @@ label-env: .label-env/medkd-ready.txt
 
 test: $(VENV)/.test .label-env/medkd-ready.txt
 	$(BIN)/python -m pytest --numprocesses $(PROCESSES) $(PYTEST_ARGS)
+
+# The suite lets each fault happen twice; this is for the night: twenty times, and 125 damaged files for each bundle.
+test-faults: $(VENV)/.test
+	MEDKD_FAULTS=20 $(BIN)/python -m pytest --numprocesses $(PROCESSES) tests/bundles/faults $(PYTEST_ARGS)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -1,0 +1,69 @@
+"""A disk that is full, or that can be read alone: said in one line, and the training goes on when there is space."""
+
+import random
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ..conftest import Case
+from ..test_resume import identical
+from .conftest import TIMES, Program
+
+
+def _mount(folder: Path, options: str) -> bool:
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    return subprocess.run(command, capture_output=True).returncode == 0
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """The folder of a small disk."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if not shutil.which("mount") or not _mount(folder, "size=64m"):
+        pytest.skip("no right to mount a small disk here")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def _train(program: Program, case: Case, root: Path, **overrides: Any) -> subprocess.CompletedProcess[str]:
+    settings = case.training(root, tracking="configs/tracking.yaml", **overrides)
+    return program(case.command(["train.yaml"], **settings), cwd=case.bundle)
+
+
+def _line(done: subprocess.CompletedProcess[str]) -> str:
+    assert done.returncode == 1, done.stderr
+    line = done.stderr.strip().splitlines()[-1]
+    assert line.startswith("medkd: error: "), done.stderr
+    return line
+
+
+@pytest.mark.parametrize("case", ["confkd", "ikdmil"], indirect=True)
+def test_a_full_disk(case: Case, trained: Path, program: Program, disk: Path) -> None:
+    needed = sum(path.stat().st_size for path in trained.rglob("*") if path.is_file())
+    chance = random.Random(case.bundle.name)
+    for _ in range(TIMES):
+        size = int(needed * chance.uniform(0.3, 0.95))
+        assert _mount(disk, f"remount,size={size}")
+        line = _line(_train(program, case, disk, resume="true"))
+        assert "No space left on device" in line or "disk is full" in line
+        assert not [path for path in disk.rglob(".*-*") if path.is_file()]
+    assert _mount(disk, "remount,size=64m")
+    done = _train(program, case, disk, resume="true")
+    assert done.returncode == 0, done.stderr
+    assert identical(trained, disk)
+
+
+@pytest.mark.parametrize("case", ["confkd"], indirect=True)
+def test_a_disk_that_can_be_read_alone(case: Case, trained: Path, program: Program, disk: Path) -> None:
+    root = shutil.copytree(trained, disk / "root")
+    assert _mount(disk, "remount,ro")
+    line = _line(_train(program, case, root, resume="true"))
+    assert "Read-only file system" in line
+    line = _line(_train(program, case, root, fresh="true"))
+    assert "Read-only file system" in line
+    assert identical(trained, root)
