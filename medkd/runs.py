@@ -17,6 +17,7 @@ from medkd.folder_lock import lock
 
 __all__ = ["begin", "chosen", "existing", "names_before", "run_name", "start_training"]
 
+_NAMES = "run_name.txt"
 _before: dict[str, list[str]] = {}
 
 
@@ -63,7 +64,7 @@ def start_training(state_dirs: Sequence[str], student: str | None, *, resume: bo
         raise ValueError("expected --resume true or --fresh true, found both")
     saves = [path for folder in state_dirs for path in sorted(Path(folder).glob("epoch=*.pt"))]
     found = [*saves, *([Path(student)] if student and Path(student).is_file() else [])]
-    if found and not fresh and not (resume and saves):
+    if found and not fresh and not (resume and (saves or _is_of_a_first_epoch(found[-1], state_dirs))):
         raise ValueError(
             f"{found[-1]}: expected no earlier training in the way, found its {'saves' if saves else 'student'}; "
             + ("--resume true goes on with it, " if saves else "")
@@ -74,6 +75,17 @@ def start_training(state_dirs: Sequence[str], student: str | None, *, resume: bo
             lock(folder)
 
 
+def _is_of_a_first_epoch(student: Path, state_dirs: Sequence[str]) -> bool:
+    """Whether the training of these folders wrote a student, and was killed before its first save: nothing else is lost."""
+    from medkd.networks.checkpoints import run_of
+
+    names = [path.read_text(encoding="utf-8").split() for folder in state_dirs for path in Path(folder).glob(_NAMES)]
+    try:
+        return run_of(student) in [last for *_, last in names]
+    except ValueError:  # it cannot be read
+        return False
+
+
 def run_name(state_dir: str, *, prefix: str, resume: bool = False) -> str:
     """A unique name, kept beside the training's state so that a resumed training goes on in its own MLflow run.
 
@@ -82,7 +94,7 @@ def run_name(state_dir: str, *, prefix: str, resume: bool = False) -> str:
         prefix: start of the name, e.g. the method.
         resume: give the name that was kept there last, if there is one.
     """
-    kept = Path(state_dir) / "run_name.txt"
+    kept = Path(state_dir) / _NAMES
     names = kept.read_text(encoding="utf-8").split() if kept.is_file() else []
     if resume and names:
         return names[-1]

@@ -2,8 +2,10 @@
 
 import signal
 import sys
+from contextlib import nullcontext
 
 import pytest
+import torch
 from filelock import FileLock
 from monai.bundle import ConfigWorkflow
 
@@ -166,6 +168,16 @@ def test_a_student_without_saves_is_not_resumed(before, program):
     program()
     (before / "epoch=0007.pt").unlink()
     with pytest.raises(ValueError, match=r"model\.pt: .* found its student"):
+        start(before, resume=True)
+
+
+@pytest.mark.parametrize("name", ["confkd-2", "confkd-1"])
+def test_a_training_that_was_killed_before_its_first_save_begins_again(before, program, name):
+    program()
+    (before / "epoch=0007.pt").unlink()
+    (before / "run_name.txt").write_text("confkd-1\nconfkd-2\n")
+    torch.save({"model": {}, "run": name}, before / "model.pt")
+    with pytest.raises(ValueError, match="found its student") if name == "confkd-1" else nullcontext():
         start(before, resume=True)
 
 

@@ -179,9 +179,8 @@ def _item_problems(item: Item, classes: Sequence[int], ignore: Sequence[int]) ->
         try:
             load = load_image if key == "image" else load_label
             loaded[key] = None if problem else load(item[key])
-        except Exception as error:  # noqa: BLE001 - whatever a reader raises, the file cannot be read
-            reason = str(error.__cause__ or error).strip().splitlines()
-            problem = f"{item[key]}: cannot be read ({reason[0] if reason else type(error).__name__})"
+        except ValueError as error:
+            problem = str(error)
         if problem:
             yield problem
     image = loaded.get("image")

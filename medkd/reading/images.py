@@ -10,7 +10,7 @@ from torch import Tensor
 
 from medkd.reading.frames import to_mask, to_rgb
 
-__all__ = ["FRAME_SUFFIXES", "VOLUME_READERS", "is_frame", "load_image", "load_label"]
+__all__ = ["FRAME_SUFFIXES", "VOLUME_READERS", "is_frame", "load_image", "load_label", "read_by"]
 
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp")
 VOLUME_READERS = ["PydicomReader", "NibabelReader"]
@@ -31,7 +31,20 @@ def load_label(path: str | Path) -> Tensor:
     return _load(path, PILReader(converter=to_mask))
 
 
+def read_by(reader: LoadImage, path: str | Path) -> Tensor:
+    """What MONAI's loader makes of a file.
+
+    Raises:
+        ValueError: with the path and the reason in one line, whatever a decoder raises.
+    """
+    try:
+        loaded: Tensor = reader(path)
+    except Exception as error:
+        reason = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
+        raise ValueError(f"{path}: cannot be read ({reason[0]})") from error
+    return loaded
+
+
 def _load(path: str | Path, frames: PILReader) -> Tensor:
     readers = frames if is_frame(path) else VOLUME_READERS
-    loaded: Tensor = LoadImage(image_only=True, ensure_channel_first=True, reader=readers)(path)
-    return loaded
+    return read_by(LoadImage(image_only=True, ensure_channel_first=True, reader=readers), path)

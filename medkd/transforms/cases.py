@@ -10,7 +10,7 @@ from monai.data import PILReader
 from monai.transforms import LoadImage, MapTransform
 
 from medkd.reading.frames import to_mask, to_rgb
-from medkd.reading.images import VOLUME_READERS
+from medkd.reading.images import VOLUME_READERS, read_by
 from medkd.reading.tiles import to_tile
 from medkd.transforms.checks import CheckCased, CheckFilesd
 
@@ -69,7 +69,7 @@ class LoadCased(MapTransform):
         """The item with its files loaded."""
         item = self.files(data)
         for keys, load in ((self.keys, self.load_image), (self.label_keys, self.load_label)):
-            item |= {key: load(item[key]) for key in keys if key in item}
+            item |= {key: read_by(load, item[key]) for key in keys if key in item}
         return self.check(item)
 
 

@@ -115,8 +115,9 @@ TARGETS = (
     Target("trained/models/model.pt", _deploy),
     Target("trained/checkpoints/epoch=*.pt", _resume),
     Target("trained/eval/cases.csv", _report),
-    Target("bundle/configs/train.yaml", _train),
-    Target("bundle/configs/inference.yaml", _infer),
+    # MONAI's own program reads configurations before any of ours runs.
+    Target("bundle/configs/train.yaml", _show),
+    Target("bundle/configs/inference.yaml", _deploy),
     Target("bundle/configs/metadata.json", _deploy),
 )
 
@@ -153,9 +154,9 @@ def _one(case: Case, home: Path, number: int, program: Program) -> list[str]:
     command = target.command(case, home, file, out)
     file.write_bytes(damage(file.read_bytes(), chance))
     done = program(command, cwd=home / "bundle")
-    said = done.stderr.strip().splitlines()[-1:] or [""]
+    _, found, said = done.stderr.rpartition("medkd: error: ")
     half = [path for path in home.rglob(".*-*") if path.is_file()]
-    right = done.returncode == 0 or (done.returncode == 1 and said[0].startswith("medkd: error: "))
+    right = done.returncode == 0 or (done.returncode == 1 and found and "Traceback" not in said)
     if right and not half:
         return []
     name = f"{number}: {file.relative_to(home)} {damage.__name__[1:]}, {target.command.__name__[1:]}"
