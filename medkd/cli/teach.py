@@ -38,7 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    report = _shared_out(options) if options.workers or options.scheduler else _here(options)
+    alone = options.workers is None and options.scheduler is None
+    report = _here(options) if alone else _shared_out(options)
     print(f"Written:  {report.written} predictions; {report.kept} were there")
     kept = f", probabilities to {report.error:.2g}" if report.written else ""
     print(f"Folder:   {options.output} ({report.bytes / 2**20:.2f} MiB{kept})")

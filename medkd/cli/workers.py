@@ -31,7 +31,7 @@ def shared_out(options: argparse.Namespace, source: str) -> Iterator[Run]:
     """``run_collection`` on the workers that the arguments say, which are told of."""
     from medkd.collection import open_cluster, run_collection
 
-    with open_cluster(options.scheduler, workers=options.workers or 1) as client:
+    with open_cluster(options.scheduler, workers=1 if options.workers is None else options.workers) as client:
         known: dict[str, Any] = client.scheduler_info()["workers"]
         print(f"Workers:  {len(known)}; dashboard: {_dashboard(client.dashboard_link)}")
         yield partial(run_collection, client=client, source=source, retries=options.retries, progress=True)

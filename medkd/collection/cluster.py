@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["open_cluster"]
 
-_PATIENCE = 10  # seconds until a scheduler is taken to be away
+_PATIENCE = 30  # seconds until a scheduler is taken to be away
 # A worker holds next to nothing for Dask: its memory is that of one task, which no limit makes smaller.
 _NO_LIMIT = 0
 _DEATHS = 1  # of workers on a task before it is put aside
@@ -68,18 +68,19 @@ def _local(workers: int) -> Iterator[Any]:
 
     # 127.0.0.1 in full: of an address without a host Dask makes one of every network that the machine is in.
     dashboard = f"127.0.0.1:{8787 if importlib.util.find_spec('bokeh') else 0}"
-    with dask.config.set(_settings(workers)), without_ctrl_c(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Port 8787 is already in use")
-        cluster = LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            memory_limit=_NO_LIMIT,
-            dashboard_address=dashboard,
-            security=True,
-            silence_logs=logging.CRITICAL,  # what fails is told at the end, by name
-        )
-    with cluster:
-        yield cluster
+    with dask.config.set(_settings(workers)):  # some are read when a worker is lost
+        with without_ctrl_c(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Port 8787 is already in use")
+            cluster = LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                memory_limit=_NO_LIMIT,
+                dashboard_address=dashboard,
+                security=True,
+                silence_logs=logging.CRITICAL,  # what fails is told at the end, by name
+            )
+        with cluster:
+            yield cluster
 
 
 def _settings(workers: int) -> dict[str, Any]:
@@ -89,6 +90,7 @@ def _settings(workers: int) -> dict[str, Any]:
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     return {
         "distributed.nanny.pre-spawn-environ": dict.fromkeys(names, threads),
+        "distributed.deploy.lost-worker-timeout": "1000 days",  # it is started again, however long that takes
         "distributed.scheduler.allowed-failures": _DEATHS,
         "distributed.worker.daemon": False,  # the processes of a data loader are a worker's children
     }
