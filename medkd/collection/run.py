@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import traceback
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -119,6 +120,7 @@ class _FailedError(Exception):
 
 def _attempt(function: Callable[[Item], Result], item: Item) -> Result:
     program.quiet()
+    logging.getLogger("medkd").setLevel(logging.ERROR)  # who started this was warned, once
     try:
         return function(item)
     except Exception as error:  # noqa: BLE001 - whatever it is, it travels as text

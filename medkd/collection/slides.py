@@ -14,7 +14,7 @@ from medkd.bundle.settings import adopt
 if TYPE_CHECKING:
     from monai.bundle import ConfigParser
 
-__all__ = ["SLIDES_CONFIG", "check_slides", "make_maps"]
+__all__ = ["SLIDES_CONFIG", "check_slides", "configured_slides", "make_maps"]
 
 SLIDES_CONFIG = Path("configs") / "slides.yaml"
 _QUIET = {"progress": False, "num_workers": 0}  # a worker shows nothing; others read while it waits
@@ -37,7 +37,7 @@ def make_maps(slide: str, *, bundle: str, output: str, settings: Mapping[str, An
             used, or maps there with other settings.
         OSError: if something cannot be read or written; what is done by then is kept.
     """
-    parser = _configured(bundle, settings, {"dataset_dir": slide, "output_dir": output})
+    parser = configured_slides(bundle, settings, {"dataset_dir": slide, "output_dir": output})
     try:
         maps = parser.get_parsed_content("maps")
         whole = all(made.whole for made in maps)
@@ -58,15 +58,24 @@ def check_slides(bundle: str, settings: Mapping[str, Any]) -> None:
         FileNotFoundError: if there is no trained student, or nothing was exported of it for the runtime.
         ValueError: as for ``make_maps``.
     """
-    parser = _configured(bundle, settings, {})
+    parser = configured_slides(bundle, settings, {})
     model = Path(parser.get_parsed_content("model_path"))
     if not model.is_file():
         raise FileNotFoundError(f"{model}: expected a trained model, found nothing there")
     parser.get_parsed_content("network")
 
 
-def _configured(bundle: str, settings: Mapping[str, Any], places: Mapping[str, str]) -> ConfigParser:
-    """The configuration with its settings, and those of its student: what its ``initialize`` does for a command line."""
+def configured_slides(bundle: str, settings: Mapping[str, Any], places: Mapping[str, str]) -> ConfigParser:
+    """A bundle's ``slides.yaml`` with settings, and those of its student: what ``initialize`` does for a command line.
+
+    Args:
+        bundle: its folder.
+        settings: overrides, of the types that their keys have, or words for them.
+        places: ``dataset_dir`` and ``output_dir``.
+
+    Raises:
+        ValueError: for a setting that the configuration has no place for or the student contradicts.
+    """
     from monai.bundle import ConfigParser
 
     find_scripts(bundle)
