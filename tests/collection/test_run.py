@@ -174,6 +174,13 @@ def test_a_stop_ends_what_was_started(tmp_path: Path, number: signal.Signals) ->
     if number == signal.SIGINT:
         assert (process.returncode, said.strip()) == (130, "medkd: stopped by SIGINT")
     deadline = time.monotonic() + 10
-    while psutil.pid_exists(worker) and time.monotonic() < deadline:
+    while _runs(worker) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert not psutil.pid_exists(worker)
+    assert not _runs(worker)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
