@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import re
 import signal
 import sys
 import tempfile
 import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from types import FrameType, TracebackType
 
-__all__ = ["Stopped", "cause", "report", "uninterrupted", "watch"]
+__all__ = ["Stopped", "cause", "message", "quiet", "report", "uninterrupted", "watch", "without_ctrl_c"]
 
 
 class Stopped(SystemExit):
@@ -51,6 +54,26 @@ def uninterrupted() -> Iterator[None]:
         _delay.depth -= 1
         if not _delay.depth and _delay.stopped is not before and _delay.stopped is not None:
             raise _delay.stopped
+
+
+@contextmanager
+def without_ctrl_c() -> Iterator[None]:
+    """Ctrl-C reaches every process of a terminal; those begun here leave it to this one, from their first moment on."""
+    resource_tracker.ensure_running()  # it would unblock the signal
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def quiet() -> None:
+    """Keep what libraries say of themselves off the terminal."""
+    # MONAI warns for every reader it makes where NVIDIA's image codec is not installed.
+    logging.getLogger("monai.data.nvimgcodec_pydicom_plugin").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", message="NvImgCodecPydicomReader")
+    # MLflow and SQLAlchemy announce every table they make; a user of medkd did not ask for that.
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
 
 
 def watch() -> None:
@@ -96,7 +119,7 @@ def report(error: BaseException) -> None:
     except OSError:  # the disk may be full
         traceback.print_exception(error)
     _close_bars()
-    print(f"medkd: error: {_message(cause(error))}", file=sys.stderr)
+    print(f"medkd: error: {message(cause(error))}", file=sys.stderr)
 
 
 def _say(text: str) -> None:
@@ -115,7 +138,8 @@ def _excepthook(kind: type[BaseException], error: BaseException, trace: Tracebac
     report(error)
 
 
-def _message(error: BaseException) -> str:
+def message(error: BaseException) -> str:
+    """What an error says, for somebody who does not read tracebacks."""
     text = str(error)
     if "Original Traceback" in text:  # of a data loader's worker, whose errors are text: the cause is the first of them
         found = re.search(r"^[\w.]*(?:Error|Exception): (.+?)(?=\n\n|\Z)", text, flags=re.MULTILINE | re.DOTALL)

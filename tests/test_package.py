@@ -14,6 +14,7 @@ SUBPACKAGES = [
     *("dicom", "distributed", "errors", "export", "infer", "outputs", "pooling", "score", "serving"),
     *("cli", "demo", "files", "program", "runs", "visualise", "handlers.tracking", "handlers.segmentation_scores"),
     *("networks.checkpoints", "losses.divergence", "losses.confkd_released", "ladder.table", "ladder.mlflow_parent"),
+    *("collection", "collection.slides", "collection.studies", "collection.teachers"),
     *("slides", "handlers.slide_maps", "datasets.camelyon16", "datasets.digestpath", "datasets.split"),
     *("report", "report.cases", "report.curves", "report.figures", "report.numbers", "report.tables", "metrics.trust"),
     *("reading.slides", "reading.annotations", "reading.tiles", "metrics.selection", "bundle.command_line"),

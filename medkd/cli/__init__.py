@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import logging
-import os
-import warnings
 from collections.abc import Sequence
 
 from medkd import __version__, program
 from medkd.cli import (
     bundle,
+    collection,
     data,
     demo,
     deploy,
@@ -43,11 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is None:
         program.watch()
     options = _parser().parse_args(arguments)
-    # MONAI warns for every reader it makes where NVIDIA's image codec is not installed.
-    logging.getLogger("monai.data.nvimgcodec_pydicom_plugin").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", message="NvImgCodecPydicomReader")
-    # MLflow and SQLAlchemy announce every table they make; a user of medkd did not ask for that.
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+    program.quiet()
     try:
         options.run(options)
     except Exception as error:  # noqa: BLE001 - the end of the program
@@ -60,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="medkd", description="Knowledge distillation for MONAI bundles.")
     parser.add_argument("--version", action="version", version=f"medkd {__version__}")
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
-    verbs_of_use = (export, efficiency, overlay, infer, freeze, deploy, label_env, demo)
+    verbs_of_use = (export, efficiency, overlay, infer, collection, freeze, deploy, label_env, demo)
     for verb in (bundle, show, data, teach, ladder, report, tracking, score, *verbs_of_use):
         name = verb.__name__.rpartition(".")[2].replace("_", "-")
         verb.add_arguments(

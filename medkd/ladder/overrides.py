@@ -12,7 +12,7 @@ from monai.bundle import ConfigParser
 from medkd.bundle.command_line import unknown_keys
 from medkd.ladder.plan import Ladder
 
-__all__ = ["overridden"]
+__all__ = ["overridden", "yaml_value"]
 
 
 def overridden(ladder: Ladder, pairs: Sequence[str]) -> tuple[Ladder, dict[str, Any]]:
@@ -30,7 +30,7 @@ def overridden(ladder: Ladder, pairs: Sequence[str]) -> tuple[Ladder, dict[str, 
     for key, _, value in (pair.partition("=") for pair in pairs):
         rung, _, own = key.partition(":")
         place = rungs.setdefault(rung, {}) if rung in known else shared
-        place[own if rung in known else key] = _value(value)
+        place[own if rung in known else key] = yaml_value(value)
     keys = [key for chosen in (shared, *rungs.values()) for key in chosen]
     problems = problems or unknown_keys(dict.fromkeys(keys), ladder.known_keys())
     if problems:
@@ -38,8 +38,8 @@ def overridden(ladder: Ladder, pairs: Sequence[str]) -> tuple[Ladder, dict[str, 
     return replace(ladder, rungs={rung: rungs[rung] for rung in ladder.rungs}), shared
 
 
-def _value(text: str) -> Any:
-    """YAML takes ``1e-3`` for a string, because it has no point."""
+def yaml_value(text: str) -> Any:
+    """A value of the command line: YAML, which takes ``1e-3`` for a string, because it has no point."""
     value = yaml.safe_load(text)
     try:
         return float(value) if isinstance(value, str) else value

@@ -7,11 +7,11 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, TypeVar
+
+from medkd.program import watch, without_ctrl_c
 
 __all__ = ["side_by_side"]
 
@@ -67,21 +67,10 @@ def _start(function: Callable[..., None], arguments: Sequence[Any], jobs: int) -
     context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_child, args=(function, arguments, jobs, sender))
-    with _without_ctrl_c():
+    with without_ctrl_c():
         process.start()
     sender.close()
     return process, receiver
-
-
-@contextmanager
-def _without_ctrl_c() -> Iterator[None]:
-    """Ctrl-C reaches every process of a terminal; those begun here leave it to this one, from their first moment on."""
-    resource_tracker.ensure_running()  # it would unblock the signal
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _check(process: SpawnProcess, receiver: Connection) -> None:
@@ -97,8 +86,6 @@ def _check(process: SpawnProcess, receiver: Connection) -> None:
 
 def _child(function: Callable[..., None], arguments: Sequence[Any], jobs: int, sender: Connection) -> None:
     import torch
-
-    from medkd.program import watch
 
     watch()
     threading.Thread(target=_stop_with_parent, daemon=True).start()

@@ -25,7 +25,9 @@ __all__ = ["ConfiguredTeacher", "Teacher", "load_teacher"]
 class Teacher(Protocol):
     """Whatever gives the probabilities of an image's pixels."""
 
-    identity: dict[str, str]
+    @property
+    def identity(self) -> dict[str, str]:
+        """What tells it from another one."""
 
     def predict(self, image: str | Path) -> Tensor:
         """Probabilities ``[K − 1, *spatial]`` of the classes from 1 on, in the geometry of the file."""

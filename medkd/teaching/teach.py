@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,6 +31,7 @@ __all__ = ["TeachReport", "teach"]
 _TEACHERS = "teachers.json"
 _COLUMNS = ("prediction", "image", "sha256")
 _MILLIMETRES = 2  # in NIfTI's code
+Run = Callable[[Callable[[Any], Any], Iterable[tuple[str, Any]]], Iterator[tuple[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ def teach(
     *,
     sections: Sequence[str] = SECTIONS,
     progress: bool = False,
+    run: Run | None = None,
 ) -> TeachReport:
     """Write the mean prediction of one or several teachers for every image, with and without a label.
 
@@ -67,14 +71,16 @@ def teach(
         datalist: ``datalist.json`` or its folder.
         output: folder to make or to go on in.
         sections: of the datalist.
-        progress: show a bar.
+        progress: show a bar of the images that were looked at.
+        run: what calls a function for many items, as ``medkd.collection.run_collection`` does; by default one after the
+            other, in this process. This process alone writes to the index.
 
     Raises:
         FileExistsError: if the folder holds predictions of other teachers.
         ValueError: for a section that there is not.
         DataError: with every image that a teacher refused; the others are written.
     """
-    folder, listed = Path(output), load_datalist(datalist)
+    folder, listed = Path(output).absolute(), load_datalist(Path(datalist).absolute())
     strange = sorted(set(sections) - set(SECTIONS))
     if strange:
         raise ValueError(f"sections: expected some of {', '.join(SECTIONS)}, got {', '.join(strange)}")
@@ -82,40 +88,60 @@ def teach(
     _begin(folder, [teacher.identity for teacher in teachers])
     images = list(dict.fromkeys(item["image"] for section in sections for item in listed[section]))
     done = {row["sha256"] for row in read_index(folder) if (folder / row["prediction"]).is_file()}
-    problems: list[str] = []
-    errors = list(_write_missing(teachers, tqdm(images, disable=not progress), folder, done, problems))
-    if problems:
-        raise DataError(output, problems)
+    missing = _missing(tqdm(images, disable=not progress), done)
+    errors = []
+    for _, (row, error) in (run or partial(_in_turn, output))(partial(_predict, teachers, folder), missing):
+        _append(folder, row)
+        done.add(row["sha256"])
+        errors.append(error)
     size = sum(file.stat().st_size for file in folder.iterdir())
     return TeachReport(len(errors), len(images) - len(errors), size, max(errors, default=0.0))
 
 
-def _write_missing(
-    teachers: Sequence[Teacher], images: Iterable[str], folder: Path, done: set[str], problems: list[str]
-) -> Iterator[float]:
-    """Predict and keep what is not done; gives what the eight bits have cost."""
+def _missing(images: Iterable[str], done: Collection[str]) -> Iterator[tuple[str, tuple[str, str]]]:
+    """Image by image what is not done, as a name, and the image with its SHA-256."""
     for image in images:
         digest = content_hash(image)
-        if digest in done:
-            continue
+        if digest not in done:
+            yield image, (image, digest)
+
+
+def _in_turn(
+    output: str | Path, function: Callable[[Any], Any], items: Iterable[tuple[str, Any]]
+) -> Iterator[tuple[str, Any]]:
+    problems = []
+    for name, item in items:
         try:
-            predictions = [teacher.predict(image) for teacher in teachers]
-        except (ValueError, OSError, RuntimeError) as error:
-            problems.append(f"{image}: {error}" if image not in str(error) else str(error))
+            result = function(item)
+        except _RefusedError as error:  # anything else would happen to the next one too: a full disk
+            problems.append(str(error))
             continue
-        if len({tuple(one.shape) for one in predictions}) > 1:
-            raise ValueError(
-                f"{image}: expected teachers of one number of classes, found {[len(p) for p in predictions]}"
-            )
-        mean = torch.stack([torch.as_tensor(one) for one in predictions]).mean(0)
-        affine = predictions[0].affine if isinstance(predictions[0], MetaTensor) else torch.eye(4)
-        rounded = (255 * mean).round()
-        suffix = "_map.png" if is_frame(image) and len(mean) == 1 else ".nii.gz"
-        name = f"{image_stem(image)}-{digest[:8]}{suffix}"
-        _write(folder / name, rounded.to(torch.uint8).numpy(), np.asarray(affine))
-        _append(folder, {"prediction": name, "image": image, "sha256": digest})
-        done.add(digest)
-        yield float((rounded / 255 - mean).abs().max())
+        yield name, result
+    if problems:
+        raise DataError(output, problems)
+
+
+class _RefusedError(ValueError):
+    """An image that a teacher does not take."""
+
+
+def _predict(teachers: Sequence[Teacher], folder: Path, item: tuple[str, str]) -> tuple[dict[str, str], float]:
+    """Predict an image and keep it; gives its row of the index, and what the eight bits have cost."""
+    image, digest = item
+    try:
+        predictions = [teacher.predict(image) for teacher in teachers]
+    except (ValueError, OSError, RuntimeError) as error:
+        raise _RefusedError(f"{image}: {error}" if image not in str(error) else str(error)) from error
+    if len({tuple(one.shape) for one in predictions}) > 1:
+        found = [len(one) for one in predictions]
+        raise ValueError(f"{image}: expected teachers of one number of classes, found {found}")
+    mean = torch.stack([torch.as_tensor(one) for one in predictions]).mean(0)
+    affine = predictions[0].affine if isinstance(predictions[0], MetaTensor) else torch.eye(4)
+    rounded = (255 * mean).round()
+    suffix = "_map.png" if is_frame(image) and len(mean) == 1 else ".nii.gz"
+    name = f"{image_stem(image)}-{digest[:8]}{suffix}"
+    _write(folder / name, rounded.to(torch.uint8).numpy(), np.asarray(affine))
+    return {"prediction": name, "image": image, "sha256": digest}, float((rounded / 255 - mean).abs().max())
 
 
 def _write(path: Path, values: np.ndarray, affine: np.ndarray) -> None:

@@ -27,6 +27,8 @@ NOT_RUN = {
     r"medkd tracking sync ": "a server that was away; tests/test_sync.py stops one and types the same words",
     r"medkd label-env ": "downloads an environment; tests/serving use one",
     r"source SERVER/bin/activate && ": "a server; tests/serving/test_how_to.py starts it with the same words",
+    r"dask (scheduler|worker) |CUDA_VISIBLE_DEVICES=1 dask": "other machines; tests/collection has a scheduler of its own",
+    r"medkd collection .* --scheduler ": "likewise, with the same words",
     r"python benchmarks/": "hours of training on data that may not be redistributed",
 }
 ELSEWHERE = {
@@ -42,7 +44,7 @@ CLINIC = "Into the clinic: MONAI Label and DICOM"
 FOLLOWED = [("README.md", heading) for heading in ("Two commands", CARDIAC, POLYP, TUMOUR, CLINIC)]
 FOLLOWED += [
     (f"docs/how-to/{name}.md", None)
-    for name in ("deploy", "own-method", "report", "slides", "too-slow", "train", "your-data")
+    for name in ("collections", "deploy", "own-method", "report", "slides", "too-slow", "train", "your-data")
 ]
 FOLLOWED += [(f"docs/methods/{name}.md", None) for name in ("confkd", "ikdmil", "kdas")]
 FOLLOWED += [(f"data/{name}/README.md", None) for name in sources.BY_DATASET]
@@ -294,6 +296,8 @@ def test_tumour_maps(reader):
     assert len(list((tumour / "OUT").glob("tile*_seg.png"))) == 20
     assert (tumour / "OUT" / "ring_contours.geojson").is_file()
     reader.follow(part("docs/how-to/slides.md"), tumour)
+    reader.follow(part("docs/how-to/collections.md"), tumour)
+    assert (tumour / "MAPS" / "ring_contours.geojson").is_file()
     reader.follow(part("bundles/ikdmil_histology_segmentation/docs/README.md"), reader.copy("another"))
 
 
