@@ -3,7 +3,7 @@
 Batch 1; the runtimes take turns, medians are printed; peak memory is the largest resident set of a process that loads
 one network into one runtime and runs it. Weights do not change any of these figures, so they are random by default.
 
-    python benchmarks/latency.py [--teacher b2] [--students b0 lite0] [--size 352] [--rounds 15] [--threads 1 2]
+    python benchmarks/latency.py [--teacher b2] [--students b0 lite0] [--size 352] [--rounds 15] [--threads 1 2] [--no-memory]
 """
 
 import argparse
@@ -83,6 +83,7 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=352)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--memory", action=argparse.BooleanOptionalAction, default=True, help="a process for each row")
     options = parser.parse_args()
     size, names = options.size, (options.teacher, *options.students)
     cells = [(name, runtime) for name in names for runtime in RUNTIMES]
@@ -106,10 +107,10 @@ def main() -> int:
         for number, (name, runtime) in enumerate(cells):
             parameters, macs = arithmetic(name, size)
             file = (folder / f"{name}{RUNTIMES[runtime][0]}").stat().st_size / 1e6
-            memory = peak_memory(use, folder, name, runtime, size) / 2**10
+            memory = f"{peak_memory(use, folder, name, runtime, size) / 2**10:.0f}" if options.memory else ""
             latency = " | ".join(f"{1e3 * seconds[threads][number]:.0f}" for threads in options.threads)
             print(
-                f"| {name} | {parameters:,} | {macs / 1e9:.2f} | {runtime} | {file:.1f} | {memory:.0f} | {latency} |",
+                f"| {name} | {parameters:,} | {macs / 1e9:.2f} | {runtime} | {file:.1f} | {memory} | {latency} |",
                 flush=True,
             )
     first = seconds[options.threads[0]]
