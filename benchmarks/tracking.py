@@ -14,19 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-import yaml
 from ignite.engine import Events
-from monai.bundle import ConfigWorkflow
-
-from medkd import datasets
-from medkd.bundle import bundle_names
-from medkd.bundle.scripts import find_scripts
-
-BUNDLES = Path(__file__).resolve().parents[1] / "bundles"
-ALONE = {
-    "kdas": {"alpha": 0},
-    "compact": {"pixel_weight": 0},
-}  # without a teacher, which would have to be trained first
+from trainings import METHODS, begun, on_phantoms
 
 
 class Clock:
@@ -53,24 +42,14 @@ class Clock:
     def finish(self) -> None:
         """Called behind the training."""
         ends = [*self._epochs[1:], (time.perf_counter(), len(self.steps))]
-        for (begun, first), (ended, last) in list(zip(self._epochs, ends, strict=True))[1:]:
-            self.rests.append(ended - begun - sum(self.steps[first:last]))
+        for (started, first), (ended, last) in list(zip(self._epochs, ends, strict=True))[1:]:
+            self.rests.append(ended - started - sum(self.steps[first:last]))
         del self.steps[: self._epochs[1][1]]
 
 
-def train(bundle: Path, folder: Path, settings: dict[str, Any], tracked: bool) -> Clock:
+def train(method: str, folder: Path, settings: dict[str, Any], tracked: bool) -> Clock:
     """One training."""
-    find_scripts(bundle)
-    configs = bundle / "configs"
-    workflow = ConfigWorkflow(
-        config_file=str(configs / "train.yaml"),
-        meta_file=str(configs / "metadata.json"),
-        logging_file=False,
-        workflow_type="train",
-        tracking=str(configs / "tracking.yaml") if tracked else None,
-        **{**settings, "bundle_root": str(folder), "progress": False},
-    )
-    workflow.initialize()
+    workflow = begun(method, folder, settings, tracked=tracked)
     clock = Clock(workflow.parser.get_parsed_content("train#trainer"))
     workflow.run()
     clock.finish()
@@ -78,24 +57,19 @@ def train(bundle: Path, folder: Path, settings: dict[str, Any], tracked: bool) -
 
 
 def main() -> int:
-    names = {name.split("_")[0]: name for name in bundle_names()}
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("method", nargs="?", default="confkd", choices=sorted(names))
+    parser.add_argument("method", nargs="?", default="confkd", choices=sorted(METHODS))
     for name, value in (("rounds", 3), ("epochs", 4), ("steps", 20)):
         parser.add_argument(f"--{name}", type=int, default=value)
     options = parser.parse_args()
-    bundle = BUNDLES / names[options.method]
-    demo = yaml.safe_load((bundle / "configs" / "demo.yaml").read_text(encoding="utf-8"))
     length = {"max_epochs": options.epochs, "epoch_length": options.steps, "val_interval": 1}
     with tempfile.TemporaryDirectory() as made:
-        data, phantoms = Path(made) / "data", dict(demo["phantoms"])
-        getattr(datasets, f"make_{phantoms.pop('kind')}_phantoms")(data, **phantoms)
-        settings = {**demo["training"], **ALONE.get(options.method, {}), **length, "dataset_dir": str(data)}
+        settings = {**on_phantoms(options.method, Path(made) / "data"), **length}
         clocks: dict[bool, list[Clock]] = {False: [], True: []}
         for number in range(2 * options.rounds):
             tracked = number % 2 == 0
             folder = Path(made) / str(number)
-            clocks[tracked].append(train(bundle, folder, settings, tracked))
+            clocks[tracked].append(train(options.method, folder, settings, tracked))
         stored = sum(path.stat().st_size for path in (Path(made) / "0" / "eval").rglob("*") if "mlruns" in str(path))
     report(options.method, clocks, stored, options.epochs)
     return 0
