@@ -1,12 +1,14 @@
 """The pictures of the how-to pages that are drawn: ``python docs/pictures.py`` writes them to ``docs/images``.
 
 Figures are read from the pages' own tables, so that a picture cannot say something else than its page.
-Screenshots, and what a trained student found, are not drawn here; their pages say how they were made.
+``python docs/pictures.py mlflow`` trains a ladder for minutes and takes the picture of MLflow's page of it (``screenshots.py``).
+Other screenshots, and what a trained student found, are not made here; their pages say how they were made.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -128,5 +130,9 @@ def standardised() -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:] == ["mlflow"]:
+        from screenshots import mlflow
+
+        sys.exit(mlflow())
     for draw in (supervision, speed, cost, standardised):
         draw()

@@ -12,6 +12,7 @@ import requests
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelOutput, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from medkd.files import sha256
 from medkd.handlers.offline_store import artifact_dir, in_use, named, store_uri
@@ -21,7 +22,7 @@ __all__ = ["sync"]
 
 Point = tuple[str, int, int, str]  # what MLflow tells points of a metric by; the value as text, for NaN is not NaN
 _PARENT, _MODEL = "mlflow.parentRunId", "medkd.model_id"
-_OWN_TAGS = {"mlflow.runName", "medkd.model_version"}  # a version is one of the local registry
+_OWN_TAGS = {"mlflow.runName", "medkd.model_version", MLFLOW_MODEL_VERSIONS}  # a version is one of the local registry
 _AT_ONCE = {"metrics": 1000, "params": 100, "tags": 100}  # MLflow takes no more
 
 
@@ -143,9 +144,9 @@ class _Copy:
         return added
 
     def _model(self, model: Any, there: Any) -> str:
-        info = there.info
+        info, tags = there.info, dict(_new(model.tags, {}))
         made = self.server.create_logged_model(
-            info.experiment_id, model.name, info.run_id, model.tags, model.params, model.model_type
+            info.experiment_id, model.name, info.run_id, tags, model.params, model.model_type
         )
         files = artifact_dir(self.folder) / "models" / model.model_id / "artifacts"
         self.server.log_model_artifacts(made.model_id, str(files))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import tempfile
 from collections.abc import Callable, Mapping
@@ -12,6 +13,8 @@ from mlflow.entities import LoggedModelOutput
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
+from mlflow.tracking.context.registry import resolve_tags
+from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from medkd.files import sha256
 from medkd.handlers.saved_model import save_student
@@ -84,17 +87,26 @@ def register(client: Any, run_id: str, name: str) -> str:
         if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
             raise
     # The place and not models:/ID, which MLflow would look for where the process tracks by default.
-    made = client.create_model_version(
-        name, model.artifact_location, run_id=run_id, tags=dict(model.tags), model_id=model_id
-    )
+    own = {key: value for key, value in model.tags.items() if not key.startswith("mlflow.")}
+    made = client.create_model_version(name, model.artifact_location, run_id=run_id, tags=own, model_id=model_id)
     client.set_registered_model_alias(name, "candidate", made.version)
     client.set_tag(run_id, "medkd.model_version", f"{name}/{made.version}")
+    _tell_model(client, model_id, name, str(made.version))
     return str(made.version)
+
+
+def _tell_model(client: Any, model_id: str, name: str, version: str) -> None:
+    """Its page says "Not registered" without this tag, which a server sets by itself and a local store does not."""
+    known = json.loads(client.get_logged_model(model_id).tags.get(MLFLOW_MODEL_VERSIONS, "[]"))
+    if (name, version) not in {(one["name"], str(one["version"])) for one in known}:
+        told = json.dumps([*known, {"name": name, "version": version}])
+        client.set_logged_model_tags(model_id, {MLFLOW_MODEL_VERSIONS: told})
 
 
 def _log(client: Any, run_id: str, folder: Path, tags: Mapping[str, str], registered_as: str | None) -> str:
     experiment = client.get_run(run_id).info.experiment_id
-    made = client.create_logged_model(experiment, "student", source_run_id=run_id, tags=dict(tags))
+    told = {**resolve_tags(), **tags}  # who made it and with what, as its page shows it
+    made = client.create_logged_model(experiment, "student", source_run_id=run_id, tags=told)
     described = Model.load(str(folder))
     described.model_id, described.run_id = made.model_id, made.source_run_id
     described.save(str(folder / "MLmodel"))

@@ -12,6 +12,7 @@ from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.tracking.context.registry import resolve_tags
 
 from medkd.files import atomic_path
 from medkd.handlers.ladder_runs import LADDER_TAGS, tell_parent
@@ -80,7 +81,7 @@ def start(root: Path, tracking_uri: str, experiment: str, name: str) -> ParentRu
         run = client.get_run(found[0].info.run_id)
         client.update_run(run.info.run_id, status="RUNNING")
     else:
-        run = client.create_run(place, tags=LADDER_TAGS, run_name=unique)
+        run = client.create_run(place, tags={**resolve_tags(), **LADDER_TAGS}, run_name=unique)
     return ParentRun(client, run.info.run_id, unique, root)
 
 

@@ -5,6 +5,8 @@ import io
 import os
 import shutil
 import subprocess
+import sys
+import time
 import warnings
 from pathlib import Path
 
@@ -39,6 +41,37 @@ def trained(case: Case, tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = subprocess.run(command, cwd=case.bundle, capture_output=True, text=True, env=environment())
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
     return root
+
+
+def _ladder_command(case: Case, root: Path) -> list[str]:
+    pairs = [f"{key}={value}" for key, value in case.settings.items() if key != "progress"]
+    command = [sys.executable, "-m", "medkd.cli", "ladder", str(case.bundle), "--dataset_dir", str(case.data)]
+    return [*command, "--output_dir", str(root), "--rungs", *case.rungs, "--seeds", "0", "--set", *pairs]
+
+
+@pytest.fixture(scope="session")
+def ladder(case: Case, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A ladder that was killed in its second cell and run again: its folder and what the second call printed."""
+    root = tmp_path_factory.mktemp("ladder")
+    first, last = (root / rung / "seed0" for rung in (case.rungs[0], case.rungs[-1]))
+    process = subprocess.Popen(
+        _ladder_command(case, root), env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 600  # a busy machine
+    try:
+        while not (last / "checkpoints" / "epoch=0001.pt.sha256").exists():
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    finally:
+        process.kill()
+        process.wait()
+    finished = (first / "models" / "model.pt").stat().st_mtime_ns
+    done = subprocess.run(_ladder_command(case, root), env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (first / "models" / "model.pt").stat().st_mtime_ns == finished, "a cell ran twice"
+    assert "Resumed after epoch" in (last / "log.txt").read_text()
+    return root, done.stdout
 
 
 def with_student(case: Case, trained: Path, folder: Path) -> Path:

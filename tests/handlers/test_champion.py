@@ -1,5 +1,6 @@
 """Candidates and champions in a real registry."""
 
+import json
 import re
 
 import pytest
@@ -52,6 +53,16 @@ def test_the_newest_is_the_candidate_and_nobody_is_champion_untested(client, mad
     assert aliases(client, made) == {"candidate": 2}
     assert client.get_run(second).data.tags["medkd.model_version"] == f"{made.name}/2"
     assert client.get_model_version(made.name, "2").run_id == second
+
+
+def test_a_student_knows_as_what_it_is_registered_and_a_version_has_no_tags_of_mlflow(client, made):
+    run = made("1", registered=False)
+    model_id = client.get_run(run).data.tags["medkd.model_id"]
+    for number in (1, 2):
+        register(client, run, made.name)
+        versions = json.loads(client.get_logged_model(model_id).tags["mlflow.modelVersions"])
+        assert versions == [{"name": made.name, "version": str(one + 1)} for one in range(number)]
+        assert client.get_model_version(made.name, str(number)).tags == {"sha256": "1"}
 
 
 def test_the_first_that_is_scored_is_the_champion(client, made):
