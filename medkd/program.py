@@ -144,6 +144,8 @@ def message(error: BaseException) -> str:
     if "Original Traceback" in text:  # of a data loader's worker, whose errors are text: the cause is the first of them
         found = re.search(r"^[\w.]*(?:Error|Exception): (.+?)(?=\n\n|\Z)", text, flags=re.MULTILINE | re.DOTALL)
         return found[1].strip() if found else text
+    if found := re.search(r"\(sqlite3\.\w+\) (.+)", text):
+        return f"MLflow's store: {found[1]}"
     if isinstance(error, MemoryError) or re.search("out of memory|can't allocate memory", text):
         text = f"{text.splitlines()[0] if text else 'out of memory'}; fewer or smaller images per batch need less"
     return text if isinstance(error, (ValueError, OSError, RuntimeError)) else f"{type(error).__name__}: {text}"

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from ignite.engine import Engine, Events
 from torch import nn
 
 from medkd.bundle.runtimes import load_student
 from medkd.files import atomic_path
+from medkd.networks.checkpoints import write_checkpoint
 
 __all__ = ["BestModel", "FinalModel", "ModelLoader"]
 
@@ -96,7 +96,7 @@ def _save(path: Path, network: nn.Module, settings: Mapping[str, Any], run: str 
         _logger.warning("%s: expected a validation to calibrate it, found none: %s does not keep it.", key, path)
     settings = {key: value for key, value in settings.items() if key not in unknown}
     with atomic_path(path) as partial:
-        torch.save({"model": _deployed(network).state_dict(), "settings": settings, "run": run}, partial)
+        write_checkpoint({"model": _deployed(network).state_dict(), "settings": settings, "run": run}, partial)
 
 
 def _deployed(network: nn.Module) -> nn.Module:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Mapping
@@ -19,9 +20,12 @@ from medkd.handlers.identified import Identified
 from medkd.handlers.offline_store import named
 from medkd.handlers.surroundings import versions
 from medkd.handlers.tracking_client import WholeCalls, fallback_client
+from medkd.program import message
 from medkd.runs import names_before
 
 __all__ = ["TrackingHandler"]
+
+_logger = logging.getLogger(__name__)
 
 
 class TrackingHandler(MLFlowHandler):
@@ -240,7 +244,10 @@ class TrackingHandler(MLFlowHandler):
         self._unwatch()
         if self.cur_run:
             status = "FAILED" if isinstance(error, Exception) else "KILLED"
-            self.client.set_terminated(self.cur_run.info.run_id, status)
+            try:
+                self.client.set_terminated(self.cur_run.info.run_id, status)
+            except Exception as unmarked:  # noqa: BLE001 - its store may be gone for the same reason, which is what to tell
+                _logger.warning("The run could not be marked as %s: %s", status, message(unmarked))
         raise error
 
 

@@ -12,6 +12,7 @@ from ignite.engine import Engine, Events
 
 from medkd.files import atomic_path, sha256
 from medkd.folder_lock import lock, unlock
+from medkd.networks.checkpoints import write_checkpoint
 
 __all__ = ["TrainingState"]
 
@@ -75,7 +76,7 @@ class TrainingState:
             state["scaler"] = engine.scaler.state_dict()
         path = self.save_dir / f"epoch={engine.state.epoch:04d}.pt"
         with atomic_path(path) as partial:
-            torch.save(state, partial)
+            write_checkpoint(state, partial)
             digest = sha256(partial)
         with atomic_path(_digest_file(path)) as partial:
             partial.write_text(digest + "\n", encoding="ascii")

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["load_model", "load_weights", "read_settings", "read_weights", "run_of"]
+__all__ = ["load_model", "load_weights", "read_settings", "read_weights", "run_of", "write_checkpoint"]
 
 _ADVICE = "train first, or name another"
 _SHOWN = 10  # keys of a kind in a message
@@ -67,6 +67,22 @@ def run_of(path: str | Path) -> str | None:
     content = _read(path) if Path(path).is_file() else None
     run = content.get("run") if isinstance(content, Mapping) else None
     return run if isinstance(run, str) and re.fullmatch(r"[\w.-]+", run) else None
+
+
+def write_checkpoint(content: Any, path: Path) -> None:
+    """``torch.save``, which by itself says nothing of why a file could not be written.
+
+    Raises:
+        OSError: with the path and the system's reason, a full disk for example.
+    """
+    with path.open("wb") as file:
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:
+            reason = error.__context__
+            raise (
+                OSError(reason.errno, reason.strerror, str(path)) if isinstance(reason, OSError) else error
+            ) from None
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:

@@ -45,14 +45,12 @@ class Moments:
             replace(*args, **kwargs)
             self.pass_one()
 
-        def _save(value: Any, path: Any, *args: Any, **kwargs: Any) -> None:
+        def _save(value: Any, file: Any, *args: Any, **kwargs: Any) -> None:
             save(value, whole := io.BytesIO(), *args, **kwargs)
-            if isinstance(path, str | os.PathLike):
-                Path(path).write_bytes(whole.getvalue()[: len(whole.getvalue()) // 2])
-                self.pass_one()
-                Path(path).write_bytes(whole.getvalue())
-            else:
-                path.write(whole.getvalue())
+            half = len(whole.getvalue()) // 2
+            file.write(whole.getvalue()[:half])
+            self.pass_one()
+            file.write(whole.getvalue()[half:])
 
         Engine._fire_event, os.replace, torch.save = _fire, _replace, _save
         if "MOMENTS" in os.environ:
