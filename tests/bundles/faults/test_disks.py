@@ -24,7 +24,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     """The folder of a small disk."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    if not shutil.which("mount") or not _mount(folder, "size=64m"):
+    if not shutil.which("mount") or not _mount(folder, "size=256m"):
         pytest.skip("no right to mount a small disk here")
     yield folder
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
@@ -51,7 +51,7 @@ def test_a_full_disk(case: Case, trained: Path, program: Program, disk: Path) ->
         line = _line(_train(program, case, disk, resume="true"))
         assert "No space left on device" in line or "disk is full" in line
         assert not [path for path in disk.rglob(".*-*") if path.is_file()]
-    assert _mount(disk, "remount,size=64m")
+    assert _mount(disk, "remount,size=256m")
     done = _train(program, case, disk, resume="true")
     assert done.returncode == 0, done.stderr
     assert identical(trained, disk)
