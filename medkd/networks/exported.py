@@ -58,7 +58,8 @@ class ExportedNetwork(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The prediction ``[B, K, *spatial]`` of images ``[B, C, *spatial]``, float32, with the metadata that they have."""
         image = x.detach().float().as_subclass(Tensor)
-        result = self._run(image if isinstance(self._run, nn.Module) else image.cpu()).to(x.device)
+        with torch.autocast(x.device.type, enabled=False):  # it has the precision that it was exported with
+            result = self._run(image if isinstance(self._run, nn.Module) else image.cpu()).to(x.device)
         return result if not isinstance(x, MetaTensor) else MetaTensor(result).copy_meta_from(x)  # type: ignore[no-untyped-call]
 
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from medkd.export import FORMATS
 from medkd.networks import ExportedNetwork
+from medkd.networks.exported import RUNTIMES
 
 
 def test_a_batch_of_several_and_a_gradient_go_through(tmp_path: Path) -> None:
@@ -33,6 +34,17 @@ def test_what_is_known_of_the_images_is_known_of_the_prediction(tmp_path: Path) 
     batch["pred"] = ExportedNetwork(str(tmp_path / "model.ts"))(batch["image"])
     (found,) = decollate_batch(batch)
     assert Invertd("pred", before, orig_keys="image")(found)["pred"].shape == (2, 20, 30)
+
+
+@pytest.mark.parametrize("form", ["torchscript", "exported_program"])
+def test_mixed_precision_around_it_changes_nothing(tmp_path: Path, form: str) -> None:
+    network, x = nn.Conv2d(1, 2, 3).eval(), torch.randn(1, 1, 8, 8)
+    path = tmp_path / f"model{RUNTIMES[form]}"
+    FORMATS[form](network, x, path, {})
+    with torch.autocast("cpu", torch.bfloat16):
+        found = ExportedNetwork(path)(x)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, network(x).detach())
 
 
 @pytest.mark.parametrize("name", ["model.ts", "model.pt2", "model.onnx"])
