@@ -59,8 +59,7 @@ def _partial(target: Path) -> Path:
     """This process's own name for what is not whole yet; those of processes that are no more are removed."""
     for left in target.parent.glob(f".*-{glob.escape(target.name)}"):
         owner, _, name = left.name[1:].partition("-")
-        ended = owner == str(os.getpid()) or (owner.isdecimal() and not psutil.pid_exists(int(owner)))
-        if ended and name == target.name:
+        if owner.isdecimal() and not psutil.pid_exists(int(owner)) and name == target.name:
             shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
     return target.with_name(f".{os.getpid()}-{target.name}")
 
