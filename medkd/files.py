@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
+import platform
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,9 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["atomic_folder", "atomic_path", "content_hash", "sha256"]
+__all__ = ["atomic_folder", "atomic_path", "content_hash", "partial_path", "sha256"]
+
+_MACHINE = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
 
 
 @contextmanager
@@ -23,7 +26,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = _partial(target)
+    partial = _begun(target)
     try:
         yield partial
         with partial.open("r+b") as written:  # what is open for reading alone cannot be written out on Windows
@@ -45,7 +48,7 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     if target.is_file() or (target.is_dir() and any(target.iterdir())):
         raise FileExistsError(f"{target} exists and is not an empty folder; name another output or remove it first")
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = _partial(target)
+    partial = _begun(target)
     partial.mkdir()
     try:
         yield partial
@@ -55,13 +58,18 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _partial(target: Path) -> Path:
-    """This process's own name for what is not whole yet; those of processes that are no more are removed."""
-    for left in target.parent.glob(f".*-{glob.escape(target.name)}"):
-        owner, _, name = left.name[1:].partition("-")
-        if owner.isdecimal() and not psutil.pid_exists(int(owner)) and name == target.name:
+def partial_path(target: Path, owner: str = "") -> Path:
+    """What a file, or a folder, is called until it is whole: by its process, and by its machine, for others may see the same disk."""
+    return target.with_name(f".{owner or os.getpid()}-{_MACHINE}-{target.name}")
+
+
+def _begun(target: Path) -> Path:
+    """The path to begin with; what processes of this machine that are no more left of the same file is removed."""
+    for left in target.parent.glob(f".*-{_MACHINE}-{glob.escape(target.name)}"):
+        owner = left.name[1:].partition("-")[0]
+        if left == partial_path(target, owner) and owner.isdecimal() and not psutil.pid_exists(int(owner)):
             shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
-    return target.with_name(f".{os.getpid()}-{target.name}")
+    return partial_path(target)
 
 
 def _write_out(folder: Path) -> None:

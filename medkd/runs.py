@@ -76,12 +76,15 @@ def start_training(state_dirs: Sequence[str], student: str | None, *, resume: bo
 
 
 def _is_of_a_first_epoch(student: Path, state_dirs: Sequence[str]) -> bool:
-    """Whether the training of these folders wrote a student, and was killed before its first save: nothing else is lost."""
-    from medkd.networks.checkpoints import run_of
+    """Whether the training of these folders wrote it in its first epoch, and was killed before that epoch's save.
+
+    Begun again it leaves the same or a better one. A later student is not risked, whose saves somebody has deleted.
+    """
+    from medkd.networks.checkpoints import epoch_of, run_of
 
     names = [path.read_text(encoding="utf-8").split() for folder in state_dirs for path in Path(folder).glob(_NAMES)]
     try:
-        return run_of(student) in [last for *_, last in names]
+        return run_of(student) in [last for *_, last in names] and epoch_of(student) == 1
     except ValueError:  # it cannot be read
         return False
 

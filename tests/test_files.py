@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from medkd.files import atomic_folder, atomic_path, sha256
+from medkd.files import atomic_folder, atomic_path, partial_path, sha256
 
 
 def names(folder):
@@ -41,18 +41,20 @@ def test_atomic_path_fails_when_nothing_was_written(tmp_path):
 def test_what_a_killed_process_left_of_a_file_goes_with_the_next_writing(tmp_path):
     ended = subprocess.Popen(["true"])
     ended.wait()
-    for name in (f".{ended.pid}-file.txt", f".{ended.pid}-other-file.txt", ".1-file.txt", ".mine-file.txt"):
-        (tmp_path / name).touch()
-    (tmp_path / f".{ended.pid}-folder").mkdir()
-    (tmp_path / f".{ended.pid}-folder" / "half").touch()
-    with atomic_path(tmp_path / "file.txt") as partial, atomic_folder(tmp_path / "folder"):
+    file, folder = tmp_path / "file.txt", tmp_path / "folder"
+    partial_path(file, str(ended.pid)).touch()
+    partial_path(folder, str(ended.pid)).mkdir()
+    (partial_path(folder, str(ended.pid)) / "half").touch()
+    others = [
+        partial_path(file, "1"),
+        partial_path(tmp_path / "other-file.txt", str(ended.pid)),
+    ]  # one that runs, another file
+    others += [tmp_path / f".{ended.pid}-abcdef-file.txt", tmp_path / ".mine-file.txt"]  # another machine, no process's
+    for other in others:
+        other.touch()
+    with atomic_path(file) as partial, atomic_folder(folder):
         partial.touch()
-    kept = [
-        ".1-file.txt",
-        f".{ended.pid}-other-file.txt",
-        ".mine-file.txt",
-    ]  # of a process that runs, of another file, no process's
-    assert names(tmp_path) == [*sorted(kept), "file.txt", "folder"]
+    assert names(tmp_path) == sorted([*(other.name for other in others), "file.txt", "folder"])
 
 
 def test_atomic_folder_appears_whole(tmp_path):

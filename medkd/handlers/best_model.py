@@ -20,7 +20,7 @@ _logger = logging.getLogger(__name__)
 
 
 class BestModel:
-    """Write ``{"model": state_dict, "settings": …, "run": …}`` whenever the evaluator's key metric is better than ever before.
+    """Write ``{"model": state_dict, "settings": …, "run": …, "epoch": …}`` whenever the evaluator's key metric is better than ever before.
 
     MONAI's ``CheckpointSaver`` writes in place, and forgets the best value when a training is resumed. Here the file is
     replaced atomically, and "better" is the evaluator's own ``best_metric_epoch``, which ``TrainingState`` keeps.
@@ -49,7 +49,7 @@ class BestModel:
         """Save, if this epoch is the best; only the first process writes."""
         if getattr(engine.state, "rank", 0) == 0 and engine.state.best_metric_epoch == engine.state.epoch:
             measured = {key: float(value) for key, value in engine.state.metrics.items() if key in self.settings}
-            _save(self.path, self.network, {**self.settings, **measured}, self.run)
+            _save(self.path, self.network, {**self.settings, **measured}, self.run, engine.state.epoch)
 
 
 class FinalModel:
@@ -86,17 +86,18 @@ class FinalModel:
         """Save, if nothing was validated; only the first process writes."""
         if getattr(engine.state, "rank", 0) == 0 and self.evaluator.state.best_metric_epoch < 1:
             _logger.info("No epoch was validated: the last network is kept as %s.", self.path)
-            _save(self.path, self.network, self.settings, self.run)
+            _save(self.path, self.network, self.settings, self.run, engine.state.epoch)
 
 
-def _save(path: Path, network: nn.Module, settings: Mapping[str, Any], run: str | None = None) -> None:
+def _save(path: Path, network: nn.Module, settings: Mapping[str, Any], run: str | None, epoch: int) -> None:
     """In one file, so that weights and settings are never those of two trainings."""
     unknown = [key for key, value in settings.items() if value == "auto"]
     for key in unknown:
         _logger.warning("%s: expected a validation to calibrate it, found none: %s does not keep it.", key, path)
     settings = {key: value for key, value in settings.items() if key not in unknown}
     with atomic_path(path) as partial:
-        write_checkpoint({"model": _deployed(network).state_dict(), "settings": settings, "run": run}, partial)
+        weights = _deployed(network).state_dict()
+        write_checkpoint({"model": weights, "settings": settings, "run": run, "epoch": epoch}, partial)
 
 
 def _deployed(network: nn.Module) -> nn.Module:

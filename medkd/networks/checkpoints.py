@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["load_model", "load_weights", "read_settings", "read_weights", "run_of", "write_checkpoint"]
+__all__ = ["epoch_of", "load_model", "load_weights", "read_settings", "read_weights", "run_of", "write_checkpoint"]
 
 _ADVICE = "train first, or name another"
 _SHOWN = 10  # keys of a kind in a message
@@ -67,6 +67,13 @@ def run_of(path: str | Path) -> str | None:
     content = _read(path) if Path(path).is_file() else None
     run = content.get("run") if isinstance(content, Mapping) else None
     return run if isinstance(run, str) and re.fullmatch(r"[\w.-]+", run) else None
+
+
+def epoch_of(path: str | Path) -> int | None:
+    """The epoch that a student is of, from 1 on; ``None`` if its file does not say."""
+    content = _read(path)
+    epoch = content.get("epoch") if isinstance(content, Mapping) else None
+    return epoch if isinstance(epoch, int) else None
 
 
 def write_checkpoint(content: Any, path: Path) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from medkd.files import atomic_path
+from medkd.files import atomic_path, partial_path
 
 __all__ = ["decide", "last_decision", "next_version", "serve", "served", "take_back"]
 
@@ -65,7 +65,7 @@ def serve(place: Path, version: Path) -> None:
 def _serve(place: Path, version: Path, history: list[str]) -> None:
     with atomic_path(_folder(place) / _HISTORY) as partial:
         partial.write_text(json.dumps(history) + "\n", encoding="utf-8")
-    fresh = place.with_name(f".{os.getpid()}-{place.name}")
+    fresh = partial_path(place)
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(os.path.relpath(version, place.parent), target_is_directory=True)
     fresh.replace(place)

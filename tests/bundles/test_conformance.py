@@ -107,7 +107,7 @@ def test_bundle_holds_configuration_only(case: Case) -> None:
 
 def test_training_writes_the_student(case: Case, trained: Path) -> None:
     content = torch.load(trained / "models" / "model.pt", weights_only=True)
-    assert list(content) == ["model", "settings", "run"]
+    assert list(content) == ["model", "settings", "run", "epoch"]
     assert [path.name for path in (trained / "models").iterdir()] == ["model.pt"]
     saves = sorted(path.name for path in (trained / "checkpoints").glob("epoch=*.pt"))
     assert saves == ["epoch=0002.pt", "epoch=0003.pt"]

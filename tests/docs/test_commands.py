@@ -15,8 +15,9 @@ import yaml
 from medkd.bundle import bundle_path
 from medkd.cli import _parser
 
+from .. import warm
 from ..serving.conftest import METHODS, QUICK, edit
-from . import sources, warm
+from . import sources
 from .pages import PAGES, ROOT, Block, blocks, words
 
 # Not run here, each with the reason; an entry that no page has any more fails.

@@ -1,11 +1,12 @@
 """A disk that fills up: an error with the file's name, no final map, and a run that goes on after space was made."""
 
 import errno
-import os
 import resource
 import subprocess
 
 import pytest
+
+from medkd.files import partial_path
 
 
 @pytest.fixture
@@ -26,12 +27,13 @@ def finished(run):
     return {path.name: path.read_bytes() for path in run.output.iterdir()}
 
 
-@pytest.mark.parametrize("file", ["map.u8", "journal", "level1.u8", ".{pid}-ring_contours.geojson", "overlay", "tiff"])
+@pytest.mark.parametrize("file", ["map.u8", "journal", "level1.u8", "contours", "overlay", "tiff"])
 def test_wherever_the_disk_is_full(made, new_run, reference, file):
     """``/dev/full`` takes the place of one file after the other."""
-    names = {"overlay": ".{pid}-ring_overlay.png", "tiff": ".{pid}-ring_probability.ome.tif"}
+    written = {"contours": "ring_contours.geojson", "overlay": "ring_overlay.png", "tiff": "ring_probability.ome.tif"}
     run = new_run(made[0])
-    path = run.output / ".ring.partial" / names.get(file, file).format(pid=os.getpid())
+    folder = run.output / ".ring.partial"
+    path = partial_path(folder / written[file]) if file in written else folder / file
     stopped = new_run(made[0], network=StopsAfter(run.network, 2))
     with pytest.raises(KeyboardInterrupt):
         stopped(map_downsample=1)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ...docs import warm
+from ... import warm
 from ..conftest import environment
 
 TIMES = int(os.environ.get("MEDKD_FAULTS", "2"))  # how often each fault happens: `make test-faults` has more

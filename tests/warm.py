@@ -82,7 +82,7 @@ def _run(arguments: list[str], folder: str, environment: dict[str, str]) -> None
     os.environ.update(environment)
     status: object = 0
     try:
-        runpy.run_path(str(Path(__file__).parents[1] / "bundles" / "faults" / "moments.py"))
+        runpy.run_path(str(Path(__file__).with_name("moments.py")))
         if Path(arguments[0]).name == "medkd":
             from medkd.cli import main
 
