@@ -53,3 +53,9 @@ def test_losses_need_torch_alone() -> None:
     code = "import medkd.losses, sys; print(sorted({'monai', 'ignite', 'mlflow', 'pandas'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_help_waits_for_nothing_heavy() -> None:
+    code = "import medkd.cli, sys; print(sorted({'torch', 'monai', 'mlflow', 'pandas'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

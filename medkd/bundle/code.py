@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medkd.bundle.library import bundle_names, bundle_path
+from medkd.library import bundle_names, bundle_path
 
 if TYPE_CHECKING:
     from monai.bundle.config_item import ComponentLocator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from medkd.bundle.library import bundle_names
+from medkd.library import bundle_names
 
 HELP = "write a working copy of a bundle: its configurations, to train with and to change"
 
@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from medkd.bundle.library import copy_bundle
+    from medkd.library import copy_bundle
 
     folder = copy_bundle(options.name, options.folder)
     print(f"Bundle: {folder}")

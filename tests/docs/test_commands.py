@@ -253,7 +253,7 @@ def test_a_method_of_one_s_own(reader):
 
 def test_the_page_of_confkd(reader):
     reader = reader("confkd")
-    _, one_branch, released = part("docs/methods/confkd.md")
+    one_branch, released = (one for one in part("docs/methods/confkd.md") if not all(map(reason, one.commands)))
     for block, classes in ((one_branch, "all"), (released, "lv")):
         bundle = reader.copy(classes)
         reader.type(f"medkd data acdc ACDC_FOLDER DIR --strong 3 --weak scribble --classes {classes}", bundle)

@@ -9,7 +9,7 @@ from medkd.files import atomic_folder
 
 __all__ = ["bundle_names", "bundle_path", "copy_bundle"]
 
-_PACKAGE = Path(__file__).resolve().parents[1]
+_PACKAGE = Path(__file__).resolve().parent
 # What a user makes in a bundle; it is not part of it.
 _MADE = ("models", "checkpoints", "eval", "predictions", "ladder", "data", "__pycache__", ".*")
 

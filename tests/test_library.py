@@ -13,7 +13,7 @@ import pytest
 from medkd.bundle import bundle_names, bundle_path, copy_bundle
 from medkd.cli import main
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 CARDIAC = "confkd_cardiac_mri_segmentation"
 
 
@@ -55,7 +55,7 @@ def test_a_copy_holds_the_bundle_and_nothing_that_was_made_in_it(tmp_path, monke
     for name in ("configs/metadata.json", "models/model.pt", "checkpoints/epoch=0001.pt", "eval/cases.csv"):
         (trained / name).parent.mkdir(parents=True)
         (trained / name).write_text("made")
-    monkeypatch.setattr("medkd.bundle.library._PACKAGE", tmp_path)
+    monkeypatch.setattr("medkd.library._PACKAGE", tmp_path)
     assert files(copy_bundle("confkd", tmp_path / "copy")) == {"configs/metadata.json": b"made"}
 
 
