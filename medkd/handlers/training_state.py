@@ -12,7 +12,7 @@ from ignite.engine import Engine, Events
 
 from medkd.files import atomic_path, sha256
 from medkd.folder_lock import lock, unlock
-from medkd.networks.checkpoints import write_checkpoint
+from medkd.networks.checkpoints import read_checkpoint, write_checkpoint
 
 __all__ = ["TrainingState"]
 
@@ -103,7 +103,7 @@ class TrainingState:
         if path is None:
             _logger.info("Nothing to resume in %s; training starts from the beginning.", self.save_dir)
             return
-        state = torch.load(path, map_location=engine.state.device, weights_only=True)
+        state = read_checkpoint(path, device=engine.state.device)
         found, wanted = state.get("max_epochs"), engine.state.max_epochs
         if found != wanted:
             raise RuntimeError(

@@ -1,7 +1,8 @@
-"""Reading checkpoints strictly: a file fits a network, or the error says how it does not."""
+"""Reading checkpoints strictly: a file fits a network, or the error says how it does not. No file can run a program."""
 
 from __future__ import annotations
 
+import pickle
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,10 +11,44 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["epoch_of", "load_model", "load_weights", "read_settings", "read_weights", "run_of", "write_checkpoint"]
+__all__ = [
+    "epoch_of",
+    "load_model",
+    "load_weights",
+    "read_checkpoint",
+    "read_settings",
+    "read_weights",
+    "run_of",
+    "write_checkpoint",
+]
 
 _ADVICE = "train first, or name another"
 _SHOWN = 10  # keys of a kind in a message
+
+
+def read_checkpoint(path: str | Path, *, device: torch.device | str = "cpu", advice: str = _ADVICE) -> Any:
+    """``torch.load`` of tensors and plain data alone (``weights_only=True``).
+
+    Args:
+        path: the file.
+        device: where its tensors go.
+        advice: what to do where there is no such file.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is something else, or would have to run a program to be read.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: expected a trained model, found nothing there; {advice}")
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    except pickle.UnpicklingError as error:  # PyTorch's own advice is to switch the protection off
+        found = re.search(r"GLOBAL:? (?:GLOBAL )?([\w.]+)", str(error))
+        what = f"one that would run {found[1]}" if found else "another kind of file"
+        raise ValueError(f"{path}: expected a PyTorch checkpoint, found {what}") from error
+    except Exception as error:  # whatever torch makes of the bytes, they are not a checkpoint
+        raise ValueError(f"{path}: expected a PyTorch checkpoint, found another kind of file ({error})") from error
 
 
 def load_model(path: str | Path, network: nn.Module, *, advice: str = _ADVICE, bare: bool = False) -> nn.Module:
@@ -32,7 +67,7 @@ def load_model(path: str | Path, network: nn.Module, *, advice: str = _ADVICE, b
         FileNotFoundError: if there is no such file.
         ValueError: if it is not a checkpoint, has no ``"model"``, or belongs to another architecture.
     """
-    content = _read(path, advice)
+    content = read_checkpoint(path, advice=advice)
     if bare and _is_state_dict(content):
         return load_weights(content, network, path)
     if not isinstance(content, Mapping) or "model" not in content:
@@ -52,7 +87,7 @@ def read_settings(path: str | Path) -> dict[str, Any]:
         ValueError: if it is not a checkpoint, or holds something else than plain data there: no text in it may be an
             expression or a reference, which a configuration would evaluate.
     """
-    content = _read(path)
+    content = read_checkpoint(path)
     settings = content.get("settings", {}) if isinstance(content, Mapping) else {}
     if not isinstance(settings, Mapping):
         raise ValueError(f'{path}: expected a mapping under "settings", found {type(settings).__name__}')
@@ -64,14 +99,14 @@ def read_settings(path: str | Path) -> dict[str, Any]:
 
 def run_of(path: str | Path) -> str | None:
     """The name of the run in MLflow that a student was trained in; ``None`` if its file does not say, or there is none."""
-    content = _read(path) if Path(path).is_file() else None
+    content = read_checkpoint(path) if Path(path).is_file() else None
     run = content.get("run") if isinstance(content, Mapping) else None
     return run if isinstance(run, str) and re.fullmatch(r"[\w.-]+", run) else None
 
 
 def epoch_of(path: str | Path) -> int | None:
     """The epoch that a student is of, from 1 on; ``None`` if its file does not say."""
-    content = _read(path)
+    content = read_checkpoint(path)
     epoch = content.get("epoch") if isinstance(content, Mapping) else None
     return epoch if isinstance(epoch, int) else None
 
@@ -99,7 +134,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         FileNotFoundError: if there is no such file.
         ValueError: if it is something else.
     """
-    content = _read(path, "name another")
+    content = read_checkpoint(path, advice="name another")
     if not _is_state_dict(content):
         found = sorted(map(str, content))[:5] if isinstance(content, Mapping) else type(content).__name__
         raise ValueError(f"{path}: expected a state dict of tensors, found {found}")
@@ -127,16 +162,6 @@ def load_weights(weights: Mapping[str, Tensor], network: nn.Module, source: str 
         )
     network.load_state_dict(weights)
     return network
-
-
-def _read(path: str | Path, advice: str = _ADVICE) -> Any:
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: expected a trained model, found nothing there; {advice}")
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever torch makes of the bytes, they are not a checkpoint
-        raise ValueError(f"{path}: expected a PyTorch checkpoint, found another kind of file ({error})") from error
 
 
 def _no_plain_data(value: Any) -> Iterator[Any]:

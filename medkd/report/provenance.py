@@ -15,6 +15,7 @@ import torch
 
 from medkd.efficiency.table import summary
 from medkd.files import sha256
+from medkd.networks.checkpoints import read_checkpoint
 from medkd.report.curves import Curve
 from medkd.report.material import Cell, Material
 
@@ -59,7 +60,7 @@ def _model(cell: Cell) -> Path:
 
 
 def _parameters(path: Path) -> int:
-    content = torch.load(path, map_location="cpu", weights_only=True)
+    content = read_checkpoint(path)
     tensors = content["model"].values() if "model" in content else content.values()
     return sum(tensor.numel() for tensor in tensors if torch.is_tensor(tensor) and tensor.is_floating_point())
 

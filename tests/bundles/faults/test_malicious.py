@@ -14,7 +14,7 @@ from medkd.files import sha256
 
 from ..conftest import Case
 from .conftest import Program
-from .test_fuzz import _at, _deploy, _home, _infer, _own_bundle, _report, _resume, _show
+from .test_fuzz import _at, _deploy, _home, _infer, _own_bundle, _resume, _show
 
 STUDENT = "trained/models/model.pt"
 
@@ -50,7 +50,7 @@ def _export(case: Case, home: Path, file: Path, out: Path) -> list[str]:
 
 
 def _freeze(case: Case, home: Path, file: Path, out: Path) -> list[str]:
-    return ["medkd", "freeze", str(_own_bundle(case, home)), str(out / "frozen")]
+    return ["medkd", "freeze", str(_own_bundle(case, home))]
 
 
 def _taught(case: Case, home: Path, file: Path, out: Path) -> list[str]:
@@ -65,7 +65,7 @@ def _training(case: Case, home: Path, out: Path, **own: Any) -> list[str]:
     return _at(case, home).command(["train.yaml"], **case.training(out, dataset_dir=home / "data", **own))
 
 
-READERS = [(STUDENT, command) for command in (_infer, _show, _deploy, _teach, _export, _freeze, _report)]
+READERS = [(STUDENT, command) for command in (_infer, _show, _deploy, _teach, _export, _freeze)]
 READERS += [("trained/checkpoints/epoch=*.pt", _resume), ("teacher.pt", _taught), ("pvt_v2_b0.pth", _official)]
 
 
