@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import inspect
 import re
 import tempfile
@@ -18,7 +19,8 @@ _NAMES = {"image_id", "label_id", "label_tag"}
 
 
 def guarded(datastore: Any) -> Any:
-    """The data store; its methods refuse an identifier or a tag that is a path, from which the stock ones make one."""
+    """The data store: no identifier or tag may be a path, from which the stock one makes one; no upload replaces a study."""
+    datastore.add_image = _added(datastore)
     for name, method in inspect.getmembers(datastore, inspect.ismethod):
         if not name.startswith("_") and _NAMES & set(inspect.signature(method).parameters):
             setattr(datastore, name, _checked(method))
@@ -48,6 +50,21 @@ def check_image(image: Any, datastore: Any, places: Iterable[Any]) -> None:
     folders = [Path(place).resolve() for place in places if place and Path(place).is_dir()]
     if not upload and not any(path.is_relative_to(folder) for folder in folders):
         raise refused("image", "the name of a study", "a path")
+
+
+def _added(datastore: Any) -> Callable[..., Any]:
+    """``add_image``; the stock one would put the file in the place of a study of that name, and forget its labels."""
+    add = datastore.add_image
+
+    @wraps(add)
+    def added(image_id: str, image_filename: str, image_info: dict[str, Any]) -> Any:
+        if image_id not in datastore.list_images():
+            return add(image_id, image_filename, image_info)
+        if not filecmp.cmp(datastore.get_image_uri(image_id), image_filename, shallow=False):
+            raise refused("image_id", "a new name", "that of another study", status=409)
+        return image_id
+
+    return added
 
 
 def _checked(method: Callable[..., Any]) -> Callable[..., Any]:

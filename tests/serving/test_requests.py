@@ -1,7 +1,12 @@
 """What a request may say to a real server with medkd's own app, and which pages may send it."""
 
 import json
+import os
+import re
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -9,11 +14,13 @@ import pytest
 import requests
 
 from medkd.datasets import make_cardiac_phantoms
+from medkd.files import sha256
 from medkd.serving import deploy
 
 from .conftest import small_copy
 from .monai_label import Server
 
+TIMES = int(os.environ.get("MEDKD_FAULTS", "2"))
 HEART = "confkd_cardiac_mri_segmentation"
 # As files come from a clinic: a name, a number, a date of birth, the identifiers of a study and of its series.
 PATIENT = ["Doe^Jane", "PID0815", "19551231", "1.2.826.0.1.3680043.8.498.17", "1.2.826.0.1.3680043.8.498.18.1"]
@@ -225,6 +232,47 @@ def test_the_proxy_does_not_leave_the_pacs_s_part(server):
         assert requests.Session().send(request, timeout=60).status_code == 400
 
 
+def test_an_upload_does_not_replace_a_study(server, study, tmp_path):
+    """The stock server would take the file in its place, and forget the labels that were drawn on it."""
+    shutil.copy(server.log.parent / "studies" / f"{NAMES[1]}.nii.gz", tmp_path / "other.nii.gz")
+
+    def upload(path):
+        with path.open("rb") as file:
+            return requests.put(f"{server.url}/datastore/image?image={study}", files={"file": file}, timeout=60)
+
+    image = server.log.parent / "studies" / f"{study}.nii.gz"
+    before = image.read_bytes()
+    answer = upload(tmp_path / "other.nii.gz")
+    assert (answer.status_code, image.read_bytes() == before) == (409, True)
+    assert answer.json()["detail"] == "image_id: expected a new name, found that of another study"
+    assert upload(image).json() == {"image": study}  # the same once more is nothing new
+    label = requests.get(f"{server.url}/datastore/label?label={study}&tag=final", timeout=60)
+    assert (label.status_code, image.read_bytes() == before) == (200, True)
+
+
+def test_random_requests_do_no_harm(server, study, tmp_path):
+    """What the OpenAPI page allows and what it does not, by Schemathesis; MONAI Label itself answers some of it with 500."""
+    outside, mask = contents(server.log.parent), tmp_path / "mask.nii.gz"
+    server.infer(HEART, study, mask)
+    known = {"path.model": HEART, "path.strategy": "random", "image": study}
+    (tmp_path / "schemathesis.toml").write_text(
+        "[parameters]\n" + "".join(f'"{key}" = "{value}"\n' for key, value in known.items())
+    )
+    for options in (["--phases", "coverage"], ["--phases", "fuzzing", "--max-examples", str(4 * TIMES)]):
+        command = [Path(sys.executable).with_name("schemathesis"), "run", f"{server.url}/openapi.json", *options]
+        # Trainings and batches take a model of their own for each request.
+        command += ["--exclude-path-regex", "^/(train|batch|scoring)/", "--seed", "0", "--continue-on-failure"]
+        command += ["--checks", "not_a_server_error", "--generation-database", "none", "--no-color"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        generated = re.search(r"(\d+) generated", done.stdout)
+        assert generated, done.stdout + done.stderr
+        assert int(generated[1]) > 50
+    again = tmp_path / "again.nii.gz"
+    server.infer(HEART, study, again)
+    assert np.array_equal(nib.load(mask).get_fdata(), nib.load(again).get_fdata())
+    assert contents(server.log.parent) == outside
+
+
 def test_neither_mlflow_nor_the_log_learns_whose_heart_it_is(server, study):
     """After all requests above, and a training in the background, whose output the server logs."""
     server.train(HEART, wait=False)
@@ -236,3 +284,10 @@ def test_neither_mlflow_nor_the_log_learns_whose_heart_it_is(server, study):
         content = path.read_bytes()
         assert [value for value in PATIENT if value.encode() in content] == [], path
     assert "study-" in server.log.read_text()  # but who reads the log can tell one from another
+
+
+def contents(folder):
+    """Of every file that no request may change."""
+    own = ("studies", "logs", "mlruns")
+    files = [path for path in folder.rglob("*") if path.is_file() and not {*own} & {*path.parts}]
+    return {path: sha256(path) for path in files if path.suffix not in (".log", ".pyc", ".db")}
