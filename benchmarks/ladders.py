@@ -40,9 +40,9 @@ class Table:
     )
 
 
-def _polyp(*recipes: str, data: tuple[str, ...] = (), teacher_epochs: int = 0) -> Table:
+def _polyp(*recipes: str, data: tuple[str, ...] = (), settings: tuple[str, ...] = (), teacher_epochs: int = 0) -> Table:
     kind = ["polyp", "--sequences", "clinicdb", *data]
-    return Table("kdas_polyp_segmentation", kind, list(recipes), [], [], teacher_epochs=teacher_epochs)
+    return Table("kdas_polyp_segmentation", kind, list(recipes), list(settings), [], teacher_epochs=teacher_epochs)
 
 
 def _acdc(weak: str, strong: int, rungs: list[str], recipe: str = "cpu") -> Table:
@@ -62,6 +62,7 @@ def _compact_polyp(*data: str) -> Table:
 
 TABLES = {
     "kdas": _polyp("cpu", teacher_epochs=20),
+    "kdas-20-epochs": _polyp("cpu", settings=("max_epochs=20",)),
     "kdas-tiny": _polyp("cpu", "tiny"),
     "kdas-tiny-200": _polyp("cpu", "tiny", data=("--labelled", "200")),
     "kdas-gpu": _polyp("cpu", "gpu_lite"),

@@ -31,7 +31,8 @@ class TwoGroupBatchSampler(Sampler[list[Draw]]):
         epoch_length: batches per epoch; by default as many as all images fill.
         seed: of the order and of every image's random transforms.
         num_replicas: number of processes that share an epoch; by default those of ``torch.distributed``.
-        rank: this process's number; every process's batches have the same numbers of either group.
+        rank: this process's number; every process's batches have the same numbers of either group, and together they are the
+            batches of one process with ``num_replicas`` times the ``batch_size``, its random transforms included.
 
     Raises:
         ValueError: for an option out of range, an empty dataset, no image of the first group where some are asked for,
@@ -82,10 +83,18 @@ class TwoGroupBatchSampler(Sampler[list[Draw]]):
             self._order(group, count * self.epoch_length, stream)
             for stream, (group, count) in enumerate(zip((self.first, self.second), counts, strict=True))
         ]
-        seeds = self._generator(2 + self.rank).integers(0, 2**32, size=(self.epoch_length, self.batch_size))
+        seeds = self._seeds()
         for batch in range(self.epoch_length):
             chosen = [i for order, n in zip(orders, counts, strict=True) for i in order[batch * n : (batch + 1) * n]]
             yield [Draw(index, int(seed)) for index, seed in zip(chosen, seeds[batch], strict=True)]
+
+    def _seeds(self) -> np.ndarray:
+        """Of this process's images ``[batch, image]``, dealt as the images are: what is drawn in all is that of one process."""
+        count = (self.epoch_length, self.batch_size * self.num_replicas)
+        groups = np.split(
+            self._generator(2).integers(0, 2**32, size=count), [self.num_first * self.num_replicas], axis=1
+        )
+        return np.concatenate([group[:, self.rank :: self.num_replicas] for group in groups], axis=1)
 
     def _natural_length(self) -> int:
         return -(-(len(self.first) + len(self.second)) // (self.batch_size * self.num_replicas))

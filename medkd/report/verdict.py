@@ -143,7 +143,7 @@ def _not_inferior(material: Material, part: str, limits: Limits) -> Check | None
 
 def _named(part: str, network: str) -> str:
     if part == "teacher":
-        return "its teacher" if network.endswith("its teacher") else f"its teacher {network}"
+        return "its teacher" if network == "teacher" or network.endswith("its teacher") else f"its teacher {network}"
     return f"full supervision ({network})"
 
 

@@ -104,14 +104,16 @@ def test_processes_keep_the_ratio_and_share_the_epoch_out():
     assert seeds[0].isdisjoint(seeds[1])
 
 
-def test_the_processes_together_draw_what_one_would_in_turn():
-    dataset = make(0, 12)
-    alone = TwoGroupBatchSampler(dataset, batch_size=1, first_fraction=0, num_replicas=1, rank=0)
-    pair = [
-        TwoGroupBatchSampler(dataset, batch_size=1, first_fraction=0, num_replicas=2, rank=rank) for rank in range(2)
-    ]
-    dealt = [i for batches in zip(*map(indices, pair), strict=True) for (i,) in batches]
-    assert dealt == [i for (i,) in indices(alone)]
+@pytest.mark.parametrize("fraction", [0.0, 0.25, 1.0])
+def test_the_processes_together_draw_what_one_would_in_larger_batches(fraction):
+    dataset, options = make(4, 12), {"first_fraction": fraction, "epoch_length": 5}
+    alone = TwoGroupBatchSampler(dataset, batch_size=8, num_replicas=1, rank=0, **options)
+    pair = [TwoGroupBatchSampler(dataset, batch_size=4, num_replicas=2, rank=rank, **options) for rank in range(2)]
+
+    def drawn(*batches):
+        return sorted((draw.number, draw.seed) for batch in batches for draw in batch)
+
+    assert [drawn(first, second) for first, second in zip(*pair, strict=True)] == [drawn(batch) for batch in alone]
 
 
 def test_seed_and_epoch_decide_the_batches():

@@ -21,7 +21,7 @@ def test_a_good_student_is_deployed(tmp_path):
     assert set(states(found).values()) == {"pass"}
     assert found.sentences[0] == "Pixel may be deployed: it passes all 8 checks."
     assert "better than student_alone" in found.sentences[1]
-    assert "not behind its teacher teacher by more than 0.02" in found.sentences[1]
+    assert "not behind its teacher by more than 0.02" in found.sentences[1]
 
 
 def test_a_student_that_is_bad_on_one_patient_is_not_deployed_however_good_it_is_on_average(tmp_path):
