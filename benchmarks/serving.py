@@ -1,9 +1,9 @@
 """What a MONAI Label server takes for one study, by stage, for the three bundles with the networks that they ship.
 
-A real server of medkd's app answers requests for one image after the other; medians of its own clock are printed, and
-of the client's, which waits for the mask. Weights do not change these figures: they are random.
+A real server of medkd's app answers requests for one image, of each bundle in every runtime in turn; medians of its own clock are
+printed, and of the client's, which waits for the mask. Weights do not change these figures: they are random.
 
-    python benchmarks/serving.py SERVER/bin/python [--rounds 7] [--device cpu]     (SERVER: made by `medkd label-env`)
+    python benchmarks/serving.py SERVER/bin/python [--rounds 7] [--runtimes pytorch onnx]     (SERVER: made by `medkd label-env`)
 """
 
 import argparse
@@ -26,6 +26,7 @@ import torch
 from monai.bundle import ConfigParser
 from PIL import Image
 
+from medkd.export import export_bundle
 from medkd.serving import deploy
 
 BUNDLES = Path(__file__).resolve().parents[1] / "bundles"
@@ -51,9 +52,9 @@ def make_studies(folder: Path) -> Path:
     return folder
 
 
-def make_app(folder: Path) -> Path:
-    """The three bundles with random weights, deployed."""
-    for name in NETWORKS:
+def make_app(folder: Path, studies: Path, names: list[str], runtimes: list[str]) -> Path:
+    """The bundles with random weights, deployed in every runtime."""
+    for name in names:
         bundle = folder / name
         shutil.copytree(BUNDLES / name, bundle, ignore=shutil.ignore_patterns("models", "checkpoints", "eval", "data"))
         (bundle / "models").mkdir()
@@ -61,14 +62,18 @@ def make_app(folder: Path) -> Path:
         parser.read_config(str(bundle / "configs" / "inference.yaml"))
         network = parser.get_parsed_content("network_def")
         torch.save({"model": network.state_dict()}, bundle / "models" / "model.pt")
-        deploy(bundle, folder / "app")
+        for runtime in runtimes:
+            if runtime != "pytorch":
+                (image,) = studies.glob(f"{NETWORKS[name]}.*")
+                export_bundle(bundle, format="onnx", images=image)
+            deploy(bundle, folder / "app", name=f"{name}_{runtime}", runtime=runtime)
     return folder / "app"
 
 
-def ask(name: str, device: str) -> float:
+def ask(name: str, runtime: str, device: str) -> float:
     """Seconds until the mask is there."""
     started = time.perf_counter()
-    where = f"http://127.0.0.1:{PORT}/infer/{name}?image={NETWORKS[name]}&output=image"
+    where = f"http://127.0.0.1:{PORT}/infer/{name}_{runtime}?image={NETWORKS[name]}&output=image"
     requests.post(where, data={"params": json.dumps({"device": device})}, timeout=600).raise_for_status()
     return time.perf_counter() - started
 
@@ -80,14 +85,14 @@ def answers() -> bool:
         return False
 
 
-def report(name: str, log: str, client: list[float]) -> None:
+def report(name: str, runtime: str, log: str, client: list[float]) -> None:
     """One row; the first request, in which the network is loaded, is told apart."""
     lines = [line for line in log.splitlines() if "++ Latencies" in line]
     stages = {stage: [float(re.search(rf"{stage}: ([\d.]+)", line)[1]) for line in lines] for stage in STAGES}
     size = " × ".join(map(str, SIZES[NETWORKS[name]]))
     middle = [1000 * statistics.median(stages[stage][1:]) for stage in STAGES]
     cells = [f"{value:.0f}" for value in [*middle, 1000 * statistics.median(client[1:]), 1000 * client[0]]]
-    print("| " + " | ".join([name, size, *cells]) + " |")
+    print("| " + " | ".join([name, runtime, size, *cells]) + " |")
 
 
 def main() -> int:
@@ -95,11 +100,15 @@ def main() -> int:
     parser.add_argument("python", type=Path, help="of the server's environment")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--bundles", nargs="+", default=list(NETWORKS), choices=NETWORKS)
+    parser.add_argument("--runtimes", nargs="+", default=["pytorch", "onnx"], choices=["pytorch", "onnx", "openvino"])
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as made:
         folder, log = Path(made), Path(made) / "server.log"
-        command = [options.python.parent / "monailabel", "start_server", "--app", make_app(folder)]
-        command += ["--studies", make_studies(folder / "studies"), "--host", "127.0.0.1", "--port", str(PORT)]
+        studies = make_studies(folder / "studies")
+        app = make_app(folder, studies, options.bundles, options.runtimes)
+        command = [options.python.parent.absolute() / "monailabel", "start_server", "--app", app, "--studies", studies]
+        command += ["--host", "127.0.0.1", "--port", str(PORT)]
         path = f"{options.python.parent.absolute()}{os.pathsep}{os.environ['PATH']}"
         with log.open("w") as file:
             process = subprocess.Popen(
@@ -111,11 +120,18 @@ def main() -> int:
                 if process.poll() is not None:
                     sys.exit(log.read_text())
                 time.sleep(0.5)
-            print("| bundle | image | load | network | back to the image | write | server | client | first request |")
-            for name in NETWORKS:
-                before = len(log.read_text())
-                client = [ask(name, options.device) for _ in range(options.rounds + 1)]
-                report(name, log.read_text()[before:], client)
+            print(
+                "| bundle | runtime | image | load | network | back to the image | write | server | client | first request |"
+            )
+            for name in options.bundles:
+                logs, clients = dict.fromkeys(options.runtimes, ""), {one: [] for one in options.runtimes}
+                for _ in range(options.rounds + 1):
+                    for runtime in options.runtimes:
+                        before = len(log.read_text())
+                        clients[runtime].append(ask(name, runtime, options.device))
+                        logs[runtime] += log.read_text()[before:]
+                for runtime in options.runtimes:
+                    report(name, runtime, logs[runtime], clients[runtime])
         finally:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
