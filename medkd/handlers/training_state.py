@@ -27,6 +27,9 @@ class TrainingState:
     iteration, the best metric and what their ``state_dict_user_keys`` name are kept; of everything else its
     ``state_dict``.
 
+    A training may go on in another number of processes: where their batches come to as many images as before, what is drawn is what
+    would have been drawn; else a warning says so.
+
     One training at a time: the folder is locked (``.lock``) until it completes, or its process ends however it does.
 
     Attach it last, so that an epoch is saved when all of it is done.
@@ -71,6 +74,7 @@ class TrainingState:
             return
         state = {name: _module(item).state_dict() for name, item in self.objects.items()}
         state["max_epochs"] = int(engine.state.max_epochs)
+        state["images_per_step"] = _images_per_step(engine)
         state["engines"] = {name: _progress(e) for name, e in {"trainer": engine, **self.evaluators}.items()}
         if engine.scaler is not None:
             state["scaler"] = engine.scaler.state_dict()
@@ -110,6 +114,13 @@ class TrainingState:
                 f"{path}: expected the state of a training of {wanted} epochs, found one of {found}; go on with "
                 f"max_epochs {found}, or start anew from its best student"
             )
+        before, now = state.get("images_per_step"), _images_per_step(engine)
+        if before and now and before != now:
+            _logger.warning(
+                "%s was saved by a training of %d images per step over all its processes; it goes on with %d, which is another "
+                "training: set the batch size to %d / (number of processes) to go on as before",
+                path, before, now, before,
+            )  # fmt: skip
         try:
             for name, item in self.objects.items():
                 _module(item).load_state_dict(state[name])
@@ -145,6 +156,13 @@ def _progress(engine: Any) -> dict[str, Any]:
         "best_metric_epoch": int(state.best_metric_epoch),
         **{key: getattr(state, key) for key in engine.state_dict_user_keys},
     }
+
+
+def _images_per_step(engine: Any) -> int | None:
+    """Over all processes; ``None`` where the data do not say."""
+    sampler = getattr(engine.data_loader, "batch_sampler", None)
+    size = getattr(sampler, "batch_size", None)
+    return int(size) * int(getattr(sampler, "num_replicas", 1)) if size else None
 
 
 def _module(item: Any) -> Any:

@@ -1,6 +1,7 @@
 """Stop and continue."""
 
 import logging
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -108,7 +109,7 @@ def test_the_number_of_saves_is_an_option(train, tmp_path):
 def test_a_save_holds_tensors_alone(train, tmp_path):
     training = train(epochs=2).run()
     state = torch.load(tmp_path / "saves" / "epoch=0002.pt", weights_only=True)
-    assert set(state) == {"network", "optimizer", "scheduler", "engines", "max_epochs"}
+    assert set(state) == {"network", "optimizer", "scheduler", "engines", "max_epochs", "images_per_step"}
     assert equal(state["network"], dict(training.network.state_dict()))
     assert state["engines"]["trainer"]["epoch"] == 2
     assert state["engines"]["trainer"]["iteration"] == 6
@@ -123,6 +124,29 @@ def test_a_resumed_training_is_bit_identical_to_an_uninterrupted_one(train, stop
     assert resumed.epochs == list(range(stop_after + 1, 5))
     assert equal(resumed.everything(), whole.everything())
     assert whole.everything()[3]["trainer"] == {"epoch": 4, "iteration": 12, "best_metric": -1, "best_metric_epoch": -1}
+
+
+@pytest.mark.parametrize(("batch_size", "processes"), [(4, 1), (2, 2), (2, 1)])
+def test_another_number_of_images_per_step_is_told(train, caplog, batch_size, processes):
+    def batched(training, size, number):
+        loader = training.trainer.data_loader
+        training.trainer.data_loader = Batched(
+            loader, batch_sampler=SimpleNamespace(batch_size=size, num_replicas=number)
+        )
+        return training
+
+    batched(train(epochs=2), 4, 1).run()
+    batched(train(epochs=2, resume=True), batch_size, processes).run()
+    told = "saved by a training of 4 images per step over all its processes; it goes on with 2" in caplog.text
+    assert told == (batch_size * processes != 4)
+
+
+class Batched(list):
+    """Batches that say how large they are."""
+
+    def __init__(self, batches, *, batch_sampler):
+        super().__init__(batches)
+        self.batch_sampler = batch_sampler
 
 
 def test_the_best_metric_outlives_the_stop(train):
