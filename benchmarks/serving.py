@@ -1,12 +1,16 @@
 """What a MONAI Label server takes for one study, by stage, for the three bundles with the networks that they ship.
 
 A real server of medkd's app answers requests for one image, of each bundle in every runtime in turn; medians of its own clock are
-printed, and of the client's, which waits for the mask. Weights do not change these figures: they are random.
+printed, and of the client's, which waits for the mask. Weights do not change these figures: they are random, unless a student is
+given, and an image in the place of noise. The last column is the lowest Dice of a class between the mask and the first runtime's.
 
     python benchmarks/serving.py SERVER/bin/python [--rounds 7] [--runtimes pytorch onnx]     (SERVER: made by `medkd label-env`)
+    python benchmarks/serving.py SERVER/bin/python --bundles confkd_cardiac_mri_segmentation --student MODEL.pt --heart STUDY.nii.gz
 """
 
 import argparse
+import gzip
+import io
 import json
 import os
 import re
@@ -40,20 +44,22 @@ STAGES = ("Pre", "Inferer", "Post", "Write", "Total")
 PORT = 8097
 
 
-def make_studies(folder: Path) -> Path:
-    """Noise in the sizes of an ACDC volume, a CVC-ClinicDB frame and a tile."""
+def make_studies(folder: Path, heart: Path | None) -> Path:
+    """Noise in the sizes of an ACDC volume, a CVC-ClinicDB frame and a tile; or a volume that there is."""
     folder.mkdir()
     rng = np.random.default_rng(0)
     volume = rng.normal(size=SIZES["heart"]).astype(np.float32)
     nib.save(nib.Nifti1Image(volume, np.diag([1.4, 1.4, 10, 1])), folder / "heart.nii.gz")
+    if heart:
+        shutil.copy(heart, folder / "heart.nii.gz")
     for name in ("polyp", "tile"):
         pixels = rng.integers(0, 255, (*SIZES[name][::-1], 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{name}.png")
     return folder
 
 
-def make_app(folder: Path, studies: Path, names: list[str], runtimes: list[str]) -> Path:
-    """The bundles with random weights, deployed in every runtime."""
+def make_app(folder: Path, studies: Path, names: list[str], runtimes: list[str], student: Path | None) -> Path:
+    """The bundles with random weights, or a student, deployed in every runtime."""
     for name in names:
         bundle = folder / name
         shutil.copytree(BUNDLES / name, bundle, ignore=shutil.ignore_patterns("models", "checkpoints", "eval", "data"))
@@ -62,6 +68,8 @@ def make_app(folder: Path, studies: Path, names: list[str], runtimes: list[str])
         parser.read_config(str(bundle / "configs" / "inference.yaml"))
         network = parser.get_parsed_content("network_def")
         torch.save({"model": network.state_dict()}, bundle / "models" / "model.pt")
+        if student:
+            shutil.copy(student, bundle / "models" / "model.pt")
         for runtime in runtimes:
             if runtime != "pytorch":
                 (image,) = studies.glob(f"{NETWORKS[name]}.*")
@@ -70,12 +78,23 @@ def make_app(folder: Path, studies: Path, names: list[str], runtimes: list[str])
     return folder / "app"
 
 
-def ask(name: str, runtime: str, device: str) -> float:
-    """Seconds until the mask is there."""
+def ask(name: str, runtime: str, device: str) -> tuple[float, np.ndarray]:
+    """Seconds until the mask is there, and the mask."""
     started = time.perf_counter()
     where = f"http://127.0.0.1:{PORT}/infer/{name}_{runtime}?image={NETWORKS[name]}&output=image"
-    requests.post(where, data={"params": json.dumps({"device": device})}, timeout=600).raise_for_status()
-    return time.perf_counter() - started
+    answer = requests.post(where, data={"params": json.dumps({"device": device})}, timeout=600)
+    seconds = time.perf_counter() - started
+    answer.raise_for_status()
+    if NETWORKS[name] != "heart":
+        return seconds, np.asarray(Image.open(io.BytesIO(answer.content)))
+    return seconds, np.asanyarray(nib.Nifti1Image.from_bytes(gzip.decompress(answer.content)).dataobj)
+
+
+def agreement(mask: np.ndarray, other: np.ndarray) -> float:
+    """The lowest Dice of a class that either has."""
+    classes = np.union1d(np.unique(mask), np.unique(other))
+    found = [(mask == one, other == one) for one in classes[classes > 0]]
+    return min((2 * float((a & b).sum()) / float(a.sum() + b.sum()) for a, b in found), default=1.0)
 
 
 def answers() -> bool:
@@ -85,14 +104,19 @@ def answers() -> bool:
         return False
 
 
-def report(name: str, runtime: str, log: str, client: list[float]) -> None:
+def scoring() -> bool:
+    """Whether the server computes the entropy of its studies, as it does in the background after its start."""
+    return "RUNNING" in requests.get(f"http://127.0.0.1:{PORT}/scoring/?all=true", timeout=60).text
+
+
+def report(name: str, runtime: str, log: str, client: list[float], same: float) -> None:
     """One row; the first request, in which the network is loaded, is told apart."""
     lines = [line for line in log.splitlines() if "++ Latencies" in line]
     stages = {stage: [float(re.search(rf"{stage}: ([\d.]+)", line)[1]) for line in lines] for stage in STAGES}
     size = " × ".join(map(str, SIZES[NETWORKS[name]]))
     middle = [1000 * statistics.median(stages[stage][1:]) for stage in STAGES]
     cells = [f"{value:.0f}" for value in [*middle, 1000 * statistics.median(client[1:]), 1000 * client[0]]]
-    print("| " + " | ".join([name, runtime, size, *cells]) + " |")
+    print("| " + " | ".join([name, runtime, size, *cells, f"{same:.4f}"]) + " |")
 
 
 def main() -> int:
@@ -102,11 +126,13 @@ def main() -> int:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--bundles", nargs="+", default=list(NETWORKS), choices=NETWORKS)
     parser.add_argument("--runtimes", nargs="+", default=["pytorch", "onnx"], choices=["pytorch", "onnx", "openvino"])
+    parser.add_argument("--student", type=Path, default=None, help="models/model.pt of a bundle that was trained")
+    parser.add_argument("--heart", type=Path, default=None, help="a cardiac volume")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as made:
         folder, log = Path(made), Path(made) / "server.log"
-        studies = make_studies(folder / "studies")
-        app = make_app(folder, studies, options.bundles, options.runtimes)
+        studies = make_studies(folder / "studies", options.heart)
+        app = make_app(folder, studies, options.bundles, options.runtimes, options.student)
         command = [options.python.parent.absolute() / "monailabel", "start_server", "--app", app, "--studies", studies]
         command += ["--host", "127.0.0.1", "--port", str(PORT)]
         path = f"{options.python.parent.absolute()}{os.pathsep}{os.environ['PATH']}"
@@ -120,18 +146,24 @@ def main() -> int:
                 if process.poll() is not None:
                     sys.exit(log.read_text())
                 time.sleep(0.5)
+            time.sleep(5)  # until it begins
+            while scoring():
+                time.sleep(1)
             print(
-                "| bundle | runtime | image | load | network | back to the image | write | server | client | first request |"
+                "| bundle | runtime | image | load | network | back to the image | write | server | client | first request | agreement |"
             )
             for name in options.bundles:
                 logs, clients = dict.fromkeys(options.runtimes, ""), {one: [] for one in options.runtimes}
+                masks: dict[str, np.ndarray] = {}
                 for _ in range(options.rounds + 1):
                     for runtime in options.runtimes:
                         before = len(log.read_text())
-                        clients[runtime].append(ask(name, runtime, options.device))
+                        seconds, masks[runtime] = ask(name, runtime, options.device)
+                        clients[runtime].append(seconds)
                         logs[runtime] += log.read_text()[before:]
                 for runtime in options.runtimes:
-                    report(name, runtime, logs[runtime], clients[runtime])
+                    same = agreement(masks[runtime], masks[options.runtimes[0]])
+                    report(name, runtime, logs[runtime], clients[runtime], same)
         finally:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()

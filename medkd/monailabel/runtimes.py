@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,11 @@ __all__ = ["StudentInferTask"]
 class StudentInferTask(BundleInferTask):  # type: ignore[misc] # the server is not installed where medkd is checked
     """The stock task, with exported students too: ``runtime`` and ``precision`` of ``inference.yaml``."""
 
-    _exported: nn.Module | None = None
+    @cached_property
+    def _exported(self) -> nn.Module | None:
+        """``None`` where PyTorch runs it. Read once: a version does not change, another one is another task."""
+        found = read_bundle(Path(self.bundle_path))
+        return None if found.runtime["runtime"] == "pytorch" else found.student()
 
     def _get_network(self, device: Any, data: Any) -> Any:
-        found = read_bundle(Path(self.bundle_path))
-        if found.runtime["runtime"] == "pytorch":
-            return super()._get_network(device, data)
-        if self._exported is None:  # a version does not change; another one is another task
-            self._exported = found.student()
-        return self._exported
+        return super()._get_network(device, data) if self._exported is None else self._exported
