@@ -62,7 +62,7 @@ def _compact_polyp(*data: str) -> Table:
 
 TABLES = {
     "kdas": _polyp("cpu", teacher_epochs=20),
-    "kdas-20-epochs": _polyp("cpu", settings=("max_epochs=20",)),
+    "kdas-20-epochs": _polyp("cpu", settings=("max_epochs=20",), teacher_epochs=20),
     "kdas-tiny": _polyp("cpu", "tiny"),
     "kdas-tiny-200": _polyp("cpu", "tiny", data=("--labelled", "200")),
     "kdas-gpu": _polyp("cpu", "gpu_lite"),
