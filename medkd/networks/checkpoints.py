@@ -37,6 +37,7 @@ def read_checkpoint(path: str | Path, *, device: torch.device | str = "cpu", adv
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if it is something else, or would have to run a program to be read.
+        torch.OutOfMemoryError: if the device has no room for it.
     """
     path = Path(path)
     if not path.is_file():
@@ -47,6 +48,8 @@ def read_checkpoint(path: str | Path, *, device: torch.device | str = "cpu", adv
         found = re.search(r"GLOBAL:? (?:GLOBAL )?([\w.]+)", str(error))
         what = f"one that would run {found[1]}" if found else "another kind of file"
         raise ValueError(f"{path}: expected a PyTorch checkpoint, found {what}") from error
+    except torch.OutOfMemoryError:  # of the device: the file is sound
+        raise
     except Exception as error:  # whatever torch makes of the bytes, they are not a checkpoint
         raise ValueError(f"{path}: expected a PyTorch checkpoint, found another kind of file ({error})") from error
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import requests
 
+import medkd
 from medkd.datasets import make_cardiac_phantoms
 from medkd.files import sha256
 from medkd.serving import deploy
@@ -252,7 +253,7 @@ def test_an_upload_does_not_replace_a_study(server, study, tmp_path):
 
 def test_random_requests_do_no_harm(server, study, tmp_path):
     """What the OpenAPI page allows and what it does not, by Schemathesis; MONAI Label itself answers some of it with 500."""
-    outside, mask = contents(server.log.parent), tmp_path / "mask.nii.gz"
+    kept, mask, said = contents(server.log.parent), tmp_path / "mask.nii.gz", len(server.log.read_text())
     server.infer(HEART, study, mask)
     known = {"path.model": HEART, "path.strategy": "random", "image": study}
     (tmp_path / "schemathesis.toml").write_text(
@@ -270,7 +271,15 @@ def test_random_requests_do_no_harm(server, study, tmp_path):
     again = tmp_path / "again.nii.gz"
     server.infer(HEART, study, again)
     assert np.array_equal(nib.load(mask).get_fdata(), nib.load(again).get_fdata())
-    assert contents(server.log.parent) == outside
+    now = contents(server.log.parent)
+    assert {path: now.get(path) for path in kept} == kept
+    assert [path for path in now.keys() - kept.keys() if path.parent.name != "studies"] == []  # where uploads belong
+    ours = [
+        lines[-1]
+        for lines in tracebacks(server.log.read_text()[said:])
+        if Path(lines[-1]).is_relative_to(Path(medkd.__file__).parent)
+    ]
+    assert ours == []
 
 
 def test_neither_mlflow_nor_the_log_learns_whose_heart_it_is(server, study):
@@ -287,7 +296,17 @@ def test_neither_mlflow_nor_the_log_learns_whose_heart_it_is(server, study):
 
 
 def contents(folder):
-    """Of every file that no request may change."""
-    own = ("studies", "logs", "mlruns")
-    files = [path for path in folder.rglob("*") if path.is_file() and not {*own} & {*path.parts}]
-    return {path: sha256(path) for path in files if path.suffix not in (".log", ".pyc", ".db")}
+    """Of every file that no request may change: studies too, but neither their labels nor the list of both."""
+    own = {"labels", "logs", "mlruns"}
+    files = [path for path in folder.rglob("*") if path.is_file() and not own & {*path.parts}]
+    changing = ("datastore_v2.json", "server.log", "app.log")
+    return {
+        path: sha256(path)
+        for path in files
+        if path.name not in changing and path.suffix not in (".pyc", ".db", ".lock")
+    }
+
+
+def tracebacks(log):
+    """The places of the code that each traceback of a log names, the one that failed last."""
+    return [re.findall(r'File "([^"]+)", line', part) for part in log.split("Traceback (most recent call last)")[1:]]
