@@ -20,8 +20,8 @@ _NAMES = {"image_id", "label_id", "label_tag"}
 
 def guarded(datastore: Any) -> Any:
     """The data store: no identifier or tag may be a path, from which the stock one makes one; no upload replaces a study."""
-    datastore.add_image = _added(datastore)
-    for name, method in inspect.getmembers(datastore, inspect.ismethod):
+    datastore.add_image = _added(datastore)  # no method any more, so whatever can be called is looked at
+    for name, method in inspect.getmembers(datastore, callable):
         if not name.startswith("_") and _NAMES & set(inspect.signature(method).parameters):
             setattr(datastore, name, _checked(method))
     return datastore
