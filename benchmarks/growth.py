@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 from ignite.engine import Events
 from throughput import CASES, Clock
-from trainings import METHODS, begun, on_phantoms
+from trainings import begun, known, on_phantoms
 
 TIMES = (1, 4, 16)
 # The training images of the smallest: volumes, frames, or tiles.
@@ -66,7 +66,7 @@ def measure(method: str, epochs: int) -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("methods", nargs="*", default=list(BASE), choices=sorted(METHODS))
+    parser.add_argument("methods", nargs="*", default=list(BASE), type=known)
     parser.add_argument("--epochs", type=int, default=2)
     options = parser.parse_args()
     columns = "start, s | s per step | s per epoch | MiB"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-from trainings import BUNDLES, METHODS, on_phantoms
+from trainings import BUNDLES, METHODS, known, on_phantoms
 
 # The key of the batch, and the batch of the one process.
 BATCH = {
@@ -63,7 +63,7 @@ def train(
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("methods", nargs="*", default=list(BATCH), choices=sorted(METHODS))
+    parser.add_argument("methods", nargs="*", default=list(BATCH), type=known)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--steps", type=int, default=8)
     options = parser.parse_args()

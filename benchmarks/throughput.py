@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ignite.engine import Engine, Events
-from trainings import METHODS, begun, on_phantoms
+from trainings import begun, known, on_phantoms
 
 # Of each bundle: the recipe, phantoms as large as its images, and settings beside.
 CASES: dict[str, tuple[list[str], dict[str, int], dict[str, Any]]] = {
@@ -55,6 +55,7 @@ def train(method: str, folder: Path, settings: dict[str, Any], way: str, steps: 
     trainer = workflow.parser.get_parsed_content("train#trainer")
     if way == "in memory":
         trainer.data_loader = list(islice(iter(trainer.data_loader), steps))
+        trainer.augmentation = None  # of whole batches: it belongs to the data as well
     clock = Clock(trainer)
     workflow.run()
     return clock
@@ -81,7 +82,7 @@ def measure(method: str, rounds: int, epochs: int, steps: int) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("methods", nargs="*", default=list(CASES), choices=sorted(METHODS))
+    parser.add_argument("methods", nargs="*", default=list(CASES), type=known)
     for name, value in (("rounds", 3), ("epochs", 3), ("steps", 20)):
         parser.add_argument(f"--{name}", type=int, default=value)
     options = parser.parse_args()

@@ -1,5 +1,6 @@
 """Trainings of the bundles on phantoms, as benchmarks need them: begun, and still to be run."""
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,13 @@ from medkd.bundle.scripts import find_scripts
 BUNDLES = Path(__file__).resolve().parents[1] / "bundles"
 METHODS = {name.split("_")[0]: name for name in bundle_names()}
 _ALONE = {"kdas": {"alpha": 0}, "compact": {"pixel_weight": 0}}  # a teacher would have to be trained first
+
+
+def known(method: str) -> str:
+    """A method on the command line; ``choices`` of argparse would refuse the default of ``nargs="*"``."""
+    if method not in METHODS:
+        raise argparse.ArgumentTypeError(f"expected one of {', '.join(METHODS)}, found {method!r}")
+    return method
 
 
 def on_phantoms(method: str, folder: Path, **other: Any) -> dict[str, Any]:

@@ -29,6 +29,7 @@ class RandAffineBatchd:
         scale_range: the largest difference of a factor from 1, < 1; a factor of 1.1 shows a tenth more of the scene.
         prob: of angle and factors.
         padding_mode: of what comes from outside: ``"zeros"``, ``"border"`` or ``"reflection"``.
+        allow_missing_keys: whether a batch may be without one.
     """
 
     def __init__(
@@ -40,13 +41,14 @@ class RandAffineBatchd:
         scale_range: float = 0.0,
         prob: float = 1.0,
         padding_mode: str = "zeros",
+        allow_missing_keys: bool = False,
     ) -> None:
         if not 0 <= scale_range < 1 or not 0 <= prob <= 1:
             raise ValueError(f"expected scale_range in [0, 1) and prob in [0, 1], got {scale_range} and {prob}")
         self.keys = ensure_tuple(keys)
         self.modes = ensure_tuple_rep(mode, len(self.keys))
         self.rotate_range, self.scale_range, self.prob = rotate_range, scale_range, prob
-        self.padding_mode = padding_mode
+        self.padding_mode, self.allow_missing_keys = padding_mode, allow_missing_keys
 
     def __call__(self, batch: Mapping[Hashable, Tensor]) -> dict[Hashable, Tensor]:
         """A new batch; what the keys do not name is passed on."""
@@ -58,6 +60,7 @@ class RandAffineBatchd:
                 batch[key].float(), grid, mode=mode, padding_mode=self.padding_mode, align_corners=False
             ).to(batch[key].dtype)
             for key, mode in zip(self.keys, self.modes, strict=True)
+            if key in batch or not self.allow_missing_keys
         }
         return {**batch, **moved}
 

@@ -8,8 +8,6 @@ from PIL import Image
 
 from .conftest import Case
 
-pytestmark = pytest.mark.parametrize("case", ["kdas"], indirect=True)
-
 
 def _parsed(case: Case, key: str, size: list[int]):
     parser = ConfigParser()
@@ -34,6 +32,7 @@ def _centre(values: torch.Tensor) -> np.ndarray:
     return (np.indices(values.shape) * weight).sum((1, 2)) / weight.sum()
 
 
+@pytest.mark.parametrize("case", ["kdas"], indirect=True)
 @pytest.mark.parametrize("size", [(530, 400), (384, 300), (1280, 1024)])
 def test_image_and_mask_are_upright_and_in_one_place(case: Case, tmp_path, size) -> None:
     item = _disc(tmp_path, size, (0.7 * size[0], 0.3 * size[1]), 0.12 * size[0])
@@ -44,6 +43,7 @@ def test_image_and_mask_are_upright_and_in_one_place(case: Case, tmp_path, size)
     np.testing.assert_allclose(image, [0.3 * 96, 0.7 * 128], atol=1)  # rows first
 
 
+@pytest.mark.parametrize("case", ["kdas", "ikdmil"], indirect=True)
 def test_validation_shows_the_network_what_training_shows(case: Case, tmp_path) -> None:
     item = _disc(tmp_path, (530, 400), (371, 120), 60)
     trained, validated = (
@@ -52,4 +52,22 @@ def test_validation_shows_the_network_what_training_shows(case: Case, tmp_path) 
     intensity = _parsed(case, "train#augmentation#transforms#1", [96, 128])
     shown = intensity({"image": torch.as_tensor(trained["image"])[None]})["image"][0]
     torch.testing.assert_close(shown, validated["image"].as_tensor())
-    assert validated["label"].shape[1:] == (530, 400)  # MONAI's order: scores are computed on the mask as it is
+
+
+@pytest.mark.parametrize("case", ["kdas"], indirect=True)
+def test_scores_are_computed_on_the_mask_as_it_is(case: Case, tmp_path) -> None:
+    validated = _parsed(case, "validate#preprocessing", [96, 128])(_disc(tmp_path, (530, 400), (371, 120), 60))
+    assert validated["label"].shape[1:] == (530, 400)  # MONAI's order
+
+
+@pytest.mark.parametrize("case", ["ikdmil"], indirect=True)
+def test_a_batch_is_augmented_with_and_without_masks(case: Case) -> None:
+    augmentation = _parsed(case, "train#augmentation", [32, 32])
+    image = torch.rand(8, 3, 32, 32)
+    mask = (image[:, :1] > 0.5).float()
+    made = augmentation({"image": image, "mask": mask, "label": torch.ones(8)})
+    grey = made["image"] * torch.tensor([0.229, 0.224, 0.225])[:, None, None]
+    grey += torch.tensor([0.485, 0.456, 0.406])[:, None, None]
+    assert torch.equal((grey[:, :1] > 0.5).float(), made["mask"])  # moved alike, and every pixel is one of before
+    assert not torch.equal(made["mask"], mask)
+    assert augmentation({"image": image, "label": torch.ones(8)}).keys() == {"image", "label"}
