@@ -3,9 +3,11 @@
 A real server of medkd's app answers requests for one image, of each bundle in every runtime in turn; medians of its own clock are
 printed, and of the client's, which waits for the mask. Weights do not change these figures: they are random, unless a student is
 given, and an image in the place of noise. The last column is the lowest Dice of a class between the mask and the first runtime's.
+A student with a datalist runs in 8 bits too (`onnx-int8`, `openvino-int8`); `pytorch-float32` is PyTorch without bfloat16.
 
     python benchmarks/serving.py SERVER/bin/python [--rounds 7] [--runtimes pytorch onnx]     (SERVER: made by `medkd label-env`)
-    python benchmarks/serving.py SERVER/bin/python --bundles confkd_cardiac_mri_segmentation --student MODEL.pt --heart STUDY.nii.gz
+    python benchmarks/serving.py SERVER/bin/python --bundles confkd_cardiac_mri_segmentation --student MODEL.pt --heart STUDY.nii.gz \
+        --dataset_dir DIR --runtimes pytorch-float32 pytorch onnx openvino onnx-int8 openvino-int8
 """
 
 import argparse
@@ -30,6 +32,7 @@ import torch
 from monai.bundle import ConfigParser
 from PIL import Image
 
+from medkd.bundle.runtimes import exported_path
 from medkd.export import export_bundle
 from medkd.serving import deploy
 
@@ -41,6 +44,7 @@ NETWORKS = {
 }
 SIZES = {"heart": (216, 256, 10), "polyp": (384, 288), "tile": (512, 512)}
 STAGES = ("Pre", "Inferer", "Post", "Write", "Total")
+RUNTIMES = ["pytorch", "pytorch-float32", "onnx", "openvino", "onnx-int8", "openvino-int8"]
 PORT = 8097
 
 
@@ -58,7 +62,9 @@ def make_studies(folder: Path, heart: Path | None) -> Path:
     return folder
 
 
-def make_app(folder: Path, studies: Path, names: list[str], runtimes: list[str], student: Path | None) -> Path:
+def make_app(
+    folder: Path, studies: Path, names: list[str], runtimes: list[str], student: Path | None, dataset_dir: Path | None
+) -> Path:
     """The bundles with random weights, or a student, deployed in every runtime."""
     for name in names:
         bundle = folder / name
@@ -70,11 +76,17 @@ def make_app(folder: Path, studies: Path, names: list[str], runtimes: list[str],
         torch.save({"model": network.state_dict()}, bundle / "models" / "model.pt")
         if student:
             shutil.copy(student, bundle / "models" / "model.pt")
-        for runtime in runtimes:
-            if runtime != "pytorch":
+        for label in runtimes:
+            runtime, _, said = label.partition("-")
+            precision = "int8" if said == "int8" else "fp32"
+            if runtime != "pytorch" and not exported_path(bundle / "models" / "model.pt", runtime, precision).exists():
                 (image,) = studies.glob(f"{NETWORKS[name]}.*")
-                export_bundle(bundle, format="onnx", images=image)
-            deploy(bundle, folder / "app", name=f"{name}_{runtime}", runtime=runtime)
+                with_data = {"images": image} if precision == "fp32" else {"dataset_dir": dataset_dir}
+                export_bundle(bundle, format="onnx", precision=precision, **with_data)
+            deploy(bundle, folder / "app", name=f"{name}_{label}", runtime=runtime, precision=precision)
+            if said == "float32":
+                config = folder / "app" / "model" / f"{name}_{label}" / "configs" / "inference.yaml"
+                config.write_text(config.read_text().replace("amp: auto", "amp: false"))
     return folder / "app"
 
 
@@ -125,14 +137,15 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--bundles", nargs="+", default=list(NETWORKS), choices=NETWORKS)
-    parser.add_argument("--runtimes", nargs="+", default=["pytorch", "onnx"], choices=["pytorch", "onnx", "openvino"])
+    parser.add_argument("--runtimes", nargs="+", default=["pytorch", "onnx"], choices=RUNTIMES)
     parser.add_argument("--student", type=Path, default=None, help="models/model.pt of a bundle that was trained")
+    parser.add_argument("--dataset_dir", type=Path, default=None, help="a datalist, for 8 bits")
     parser.add_argument("--heart", type=Path, default=None, help="a cardiac volume")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as made:
         folder, log = Path(made), Path(made) / "server.log"
         studies = make_studies(folder / "studies", options.heart)
-        app = make_app(folder, studies, options.bundles, options.runtimes, options.student)
+        app = make_app(folder, studies, options.bundles, options.runtimes, options.student, options.dataset_dir)
         command = [options.python.parent.absolute() / "monailabel", "start_server", "--app", app, "--studies", studies]
         command += ["--host", "127.0.0.1", "--port", str(PORT)]
         path = f"{options.python.parent.absolute()}{os.pathsep}{os.environ['PATH']}"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +11,7 @@ from typing import Any
 import yaml
 
 from medkd import datasets
-from medkd.bundle import bundle_path
+from medkd.bundle import bundle_path, infer, read_bundle
 from medkd.ladder import load_ladder, overridden, render, run_ladder, where_to_look
 from medkd.report import report_of
 from medkd.visualise import read_image, read_mask, save_overlay
@@ -72,19 +70,12 @@ def _without_weights(recipes: Sequence[Path]) -> list[str]:
 
 
 def _apply(bundle: Path, student: Path, data: Path, root: Path) -> Path:
-    """Run the bundle's inference, as a user would, on the first test image; draw what comes out."""
+    """Apply the student to the first test image, by the bundle's inference; draw what comes out."""
     case = next(item for item in datasets.load_datalist(data, "test") if item["label"])  # one with something to see
-    out = root / "predictions"
-    command = [
-        *(sys.executable, "-m", "monai.bundle", "run", "--config_file", "configs/inference.yaml"),
-        *("--dataset_dir", case["image"], "--output_dir", str(out), "--model_path", str(student)),
-    ]
-    done = subprocess.run(command, cwd=bundle, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"inference failed:\n{done.stderr[-2000:]}")
-    name = Path(case["image"]).name.split(".")[0]
-    (mask,) = out.glob(f"{name}_seg.*")
-    picture = root / "overlay.png"
-    masks = {"label": read_mask(case.get("mask", case["label"])), "student": read_mask(mask)}
+    found = read_bundle(bundle, student)
+    found.inference.update({"device": "cpu"})
+    mask, _ = infer(found.inference, found.student(), case["image"])
+    picture, name = root / "overlay.png", Path(case["image"]).name.split(".")[0]
+    masks = {"label": read_mask(case.get("mask", case["label"])), "student": mask.numpy()}
     save_overlay(picture, {name: (read_image(case["image"]), masks)})
     return picture

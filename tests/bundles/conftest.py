@@ -8,7 +8,9 @@ import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +18,7 @@ from medkd.bundle.runtimes import exported_path
 from medkd.cli import main
 from medkd.export import FORMATS
 
+from .. import warm
 from ..cases import Case
 from ..methods.method import methods
 
@@ -33,30 +36,50 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return METHODS[request.param].case(tmp_path_factory.mktemp("case"))
 
 
+TIMES = int(os.environ.get("MEDKD_FAULTS", "2"))  # how often each fault happens: `make test-faults` has more
+Program = Callable[..., subprocess.CompletedProcess[str]]
+
+
 @pytest.fixture(scope="session")
-def trained(case: Case, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    """Runs ``python …`` or ``medkd …`` as a process of its own, without the seconds of its imports."""
+    folder = tmp_path_factory.mktemp("warm") / "bin"
+    server = warm.start(folder)
+
+    def run(command: list[str], *, cwd: Path | None = None, **variables: Any) -> subprocess.CompletedProcess[str]:
+        name = "medkd" if command[0] == "medkd" else "python"
+        own = environment(**{key: str(value) for key, value in variables.items()})
+        return subprocess.run([folder / name, *command[1:]], capture_output=True, text=True, env=own, cwd=cwd)
+
+    yield run
+    server.kill()
+    server.wait()
+
+
+@pytest.fixture(scope="session")
+def trained(case: Case, program: Program, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The root of a finished training, tracked with the bundle's own settings: the command line as a user has it."""
     root = tmp_path_factory.mktemp("trained")
     command = case.command(["train.yaml"], **case.training(root, tracking="configs/tracking.yaml"))
-    done = subprocess.run(command, cwd=case.bundle, capture_output=True, text=True, env=environment())
+    done = program(command, cwd=case.bundle)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
     return root
 
 
 def _ladder_command(case: Case, root: Path) -> list[str]:
     pairs = [f"{key}={value}" for key, value in case.settings.items() if key != "progress"]
-    command = [sys.executable, "-m", "medkd.cli", "ladder", str(case.bundle), "--dataset_dir", str(case.data)]
+    command = ["medkd", "ladder", str(case.bundle), "--dataset_dir", str(case.data)]
     return [*command, "--output_dir", str(root), "--rungs", *case.rungs, "--seeds", "0", "--set", *pairs]
 
 
 @pytest.fixture(scope="session")
-def ladder(case: Case, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def ladder(case: Case, program: Program, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A ladder that was killed in its second cell and run again: its folder and what the second call printed."""
     root = tmp_path_factory.mktemp("ladder")
     first, last = (root / rung / "seed0" for rung in (case.rungs[0], case.rungs[-1]))
-    process = subprocess.Popen(
-        _ladder_command(case, root), env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    command = _ladder_command(case, root)
+    cold = [sys.executable, "-m", "medkd.cli", *command[1:]]
+    process = subprocess.Popen(cold, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 600  # a busy machine
     try:
         while not (last / "checkpoints" / "epoch=0001.pt.sha256").exists():
@@ -67,7 +90,7 @@ def ladder(case: Case, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
         process.kill()
         process.wait()
     finished = (first / "models" / "model.pt").stat().st_mtime_ns
-    done = subprocess.run(_ladder_command(case, root), env=environment(), capture_output=True, text=True)
+    done = program(command)
     assert done.returncode == 0, done.stderr
     assert (first / "models" / "model.pt").stat().st_mtime_ns == finished, "a cell ran twice"
     assert "Resumed after epoch" in (last / "log.txt").read_text()

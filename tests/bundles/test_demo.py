@@ -2,7 +2,6 @@
 
 import csv
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 
 from medkd.demo import _without_weights
 
-from .conftest import METHODS, environment
+from .conftest import METHODS, Program
 
 # As long as it takes until what is said of their rungs is beyond doubt: pairs whose difference is many times that between
 # seeds. What distillation gains is among them for ConfKD alone; docs/methods tells of the others.
@@ -30,19 +29,12 @@ def test_a_teacher_starts_from_random_weights_where_there_are_no_others(
 
 
 @pytest.fixture(scope="module", params=list(DEMOS))
-def demo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path, str]:
+def demo(
+    request: pytest.FixtureRequest, program: Program, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, Path, str]:
     folder = tmp_path_factory.mktemp("demo")  # any folder: the bundles come with the package
-    command = [
-        sys.executable,
-        "-m",
-        "medkd.cli",
-        "demo",
-        "--method",
-        request.param,
-        "--set",
-        *DEMOS[request.param].short,
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment(), cwd=folder)
+    command = ["medkd", "demo", "--method", request.param, "--set", *DEMOS[request.param].short]
+    done = program(command, cwd=folder)
     assert done.returncode == 0, done.stderr[-3000:]
     return request.param, folder / "demo" / request.param, done.stdout
 

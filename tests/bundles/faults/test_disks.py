@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from ..conftest import Case
+from ..conftest import TIMES, Case, Program
 from ..test_resume import identical
-from .conftest import TIMES, Program
 
 
 def _mount(folder: Path, options: str) -> bool:

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import Case
-from .conftest import TIMES, Program
+from ..conftest import TIMES, Case, Program
 
 INPUTS = 5 + 6 * TIMES  # for each bundle
 

@@ -10,9 +10,8 @@ import torch
 
 from medkd.files import sha256
 
-from ..conftest import Case
+from ..conftest import TIMES, Case, Program
 from ..test_resume import identical
-from .conftest import TIMES, Program
 
 KILLED = -9 % 256  # SIGKILL, as the exit status of a program
 

@@ -12,8 +12,7 @@ import torch
 
 from medkd.files import sha256
 
-from ..conftest import Case
-from .conftest import Program
+from ..conftest import Case, Program
 from .test_fuzz import _at, _deploy, _home, _infer, _own_bundle, _resume, _show
 
 STUDENT = "trained/models/model.pt"
