@@ -4,7 +4,14 @@ Importing the root is cheap; a subpackage is imported when it is first used, ``m
 """
 
 import importlib
+import os
+import sys
 from typing import Any
+
+# What runs in a clinic is nobody's business: MLflow would report its use. Who wants that sets the variable to "false".
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+if "mlflow.telemetry" in sys.modules:  # MONAI imports MLflow before a bundle imports medkd
+    sys.modules["mlflow.telemetry"].set_telemetry_client()
 
 __version__ = "0.1.0"
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from monai.data.meta_tensor import MetaTensor
 from torch import Tensor, nn
@@ -16,6 +19,7 @@ __all__ = ["EXPORTED_SUFFIXES", "RUNTIMES", "ExportedNetwork"]
 Runner = Callable[[Tensor], Tensor]
 Loaded = tuple[Runner, str]  # and the metadata in the file, as JSON
 _METADATA = "metadata.json"
+_FIRST_ARRAY = threading.Lock()
 
 
 class ExportedNetwork(nn.Module):
@@ -95,10 +99,13 @@ def _onnx(path: Path) -> Loaded:
 
 
 def _openvino(path: Path) -> Loaded:
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # it would report every import to its maker
     try:
         import openvino
     except ImportError as error:
         raise ImportError(f'{path}: OpenVINO is not installed: pip install "medkd[openvino]"') from error
+    with _FIRST_ARRAY:  # if the first arrays of two threads meet, these wait for each other for ever
+        _ = openvino.Tensor(np.zeros(1, np.float32)).data
     model = openvino.Core().read_model(path)
     info = model.get_rt_info(["framework", _METADATA]).value if model.has_rt_info(["framework", _METADATA]) else ""
     # In the precision that the file says: by default it takes less where the CPU has it.

@@ -1,5 +1,6 @@
 """An exported network is a network; tests/bundles/test_export.py compares those of the bundles with what they come from."""
 
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -67,6 +68,27 @@ def test_several_threads_infer_at_once(tmp_path: Path, runtime: str) -> None:
         found = list(pool.map(student, images))
         for x, prediction in zip(images, found, strict=True):
             torch.testing.assert_close(prediction, network(x), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_first_inferences_of_a_program_may_meet(tmp_path: Path) -> None:
+    """OpenVINO makes its first array once; two threads that both come to it would wait for each other for ever."""
+    path = tmp_path / "model.onnx"
+    FORMATS["onnx"](nn.Conv2d(1, 2, 3), torch.zeros(1, 1, 96, 96), path, {})
+    code = """
+import os, sys, threading
+import torch
+from medkd.networks import ExportedNetwork
+sys.setswitchinterval(1e-6)
+student, all_here = ExportedNetwork(sys.argv[1], "openvino"), threading.Barrier(8)
+def infer():
+    all_here.wait()
+    student(torch.zeros(1, 1, 96, 96))
+threads = [threading.Thread(target=infer, daemon=True) for _ in range(8)]
+[thread.start() for thread in threads], [thread.join(60) for thread in threads]
+os._exit(any(thread.is_alive() for thread in threads))
+"""
+    assert subprocess.run([sys.executable, "-c", code, str(path)], timeout=120).returncode == 0
 
 
 def test_another_suffix_is_refused() -> None:
