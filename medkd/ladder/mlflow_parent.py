@@ -110,14 +110,15 @@ def where_to_look(root: Path) -> tuple[str, str]:
     """The command that serves a ladder's runs, empty if a server has them, and the address of their list.
 
     The command is one process beside the server's own, the address that of the pages for trainings: MLflow starts
-    more, and opens with those for chat models.
+    more, opens with those for chat models, and reports its use.
     """
     uri, run = _parent(root)
     page = f"#/experiments/{run.info.experiment_id}/runs?workflowType=machine_learning"
     if uri.startswith("http"):
         return "", f"{uri.rstrip('/')}/{page}"
     program = Path(sys.executable).parent / "mlflow"
-    command = f"MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false {program} ui --workers 1 --backend-store-uri {uri}"
+    quiet = "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_DISABLE_TELEMETRY=true"
+    command = f"{quiet} {program} ui --workers 1 --backend-store-uri {uri}"
     return command, f"http://127.0.0.1:5000/{page}"
 
 
