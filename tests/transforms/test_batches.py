@@ -119,3 +119,29 @@ def test_ranges_that_cannot_be_are_refused(wrong):
 def test_a_normalisation_that_cannot_be_is_refused(wrong):
     with pytest.raises(ValueError, match="expected a mean and a std > 0 for each channel"):
         RandIntensityBatchd("image", factors=0.1, offsets=0.1, **{"mean": [0.0], **wrong})
+
+
+def test_volumes_are_moved_in_plane_as_their_slices_are():
+    volume = torch.stack([batch(4, (24, 32), seed)["image"] for seed in range(5)], -1)
+    transform = RandAffineBatchd("image", rotate_range=0.4, scale_range=0.2, padding_mode="border", mirror=False)
+    torch.manual_seed(3)
+    moved = transform({"image": volume})["image"]
+    for place in range(5):
+        torch.manual_seed(3)
+        torch.testing.assert_close(moved[..., place], transform({"image": volume[..., place]})["image"])
+
+
+def test_what_is_not_mirrored_stays_upright():
+    images = batch(64)["image"]
+    assert torch.allclose(RandAffineBatchd("image", mirror=False)({"image": images})["image"], images, atol=1e-5)
+
+
+def test_noise_comes_on_some_images_as_monai_s():
+    images = torch.zeros(400, 1, 16, 16, 4)
+    noisy = RandIntensityBatchd("image", factors=0, offsets=0, noise_std=0.1, noise_prob=0.25)({"image": images})[
+        "image"
+    ]
+    levels = noisy.flatten(1).std(1)
+    assert 60 < int((levels > 0).sum()) < 140
+    assert 0.04 < float(levels[levels > 0].mean()) < 0.06
+    assert float(levels.max()) < 0.11
