@@ -46,7 +46,7 @@ def test_the_plain_network_is_what_is_kept(tmp_path) -> None:
     wrapped = nn.Module()  # as by DDP
     wrapped.module = network
     for number, one in enumerate((network, wrapped)):
-        _save(tmp_path / f"{number}.pt", one, {})
+        _save(tmp_path / f"{number}.pt", one, {}, None, 1)
         unet().load_state_dict(torch.load(tmp_path / f"{number}.pt", weights_only=True)["model"])
 
 
