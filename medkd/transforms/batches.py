@@ -69,7 +69,7 @@ class RandAffineBatchd:
         planes = image.float() if image.ndim == 4 else image.float().movedim(-1, 2).flatten(1, 2)  # [B, C·D, H, W]
         found = F.grid_sample(planes, grid, mode=mode, padding_mode=self.padding_mode, align_corners=False)
         if image.ndim > 4:
-            found = found.unflatten(1, (image.shape[1], image.shape[-1])).movedim(2, -1)
+            found = found.reshape(len(image), image.shape[1], image.shape[-1], *found.shape[-2:]).movedim(2, -1)
         return found.to(image.dtype)
 
     def matrices(self, count: int, size: tuple[int, int]) -> Tensor:
