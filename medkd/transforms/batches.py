@@ -103,6 +103,9 @@ class RandIntensityBatchd:
         std: of each channel, or one for all, > 0.
         noise_std: the largest standard deviation of the noise, in units of the normalised images.
         noise_prob: of an image's noise.
+
+    Raises:
+        ValueError: for an impossible mean or std, and, when called, for images of other channels.
     """
 
     def __init__(
@@ -126,6 +129,10 @@ class RandIntensityBatchd:
 
     def __call__(self, batch: Mapping[Hashable, Tensor]) -> dict[Hashable, Tensor]:
         """A new batch; what the keys do not name is passed on."""
+        for key in self.keys:
+            channels = batch[key].shape[1]
+            if len(self.mean) not in (1, channels):
+                raise ValueError(f"{key}: expected {len(self.mean)} channels, as the mean has, found {channels}")
         return {**batch, **{key: self._changed(batch[key]) for key in self.keys}}
 
     def _changed(self, image: Tensor) -> Tensor:

@@ -137,6 +137,7 @@ def test_what_is_not_mirrored_stays_upright():
 
 
 def test_noise_comes_on_some_images_as_monai_s():
+    torch.manual_seed(0)
     images = torch.zeros(400, 1, 16, 16, 4)
     noisy = RandIntensityBatchd("image", factors=0, offsets=0, noise_std=0.1, noise_prob=0.25)({"image": images})[
         "image"
@@ -145,3 +146,9 @@ def test_noise_comes_on_some_images_as_monai_s():
     assert 60 < int((levels > 0).sum()) < 140
     assert 0.04 < float(levels[levels > 0].mean()) < 0.06
     assert float(levels.max()) < 0.11
+
+
+def test_images_of_other_channels_are_refused():
+    transform = RandIntensityBatchd("image", factors=0.1, offsets=0.1, mean=[0.5] * 3, std=[0.5] * 3)
+    with pytest.raises(ValueError, match="image: expected 3 channels, as the mean has, found 1"):
+        transform({"image": torch.zeros(2, 1, 8, 8)})
