@@ -12,6 +12,7 @@ from pathlib import Path
 import requests
 
 from ..helpers import free_port
+from ..listener import of_a_user
 
 SHIM = Path(__file__).with_name("torchvision_operators.py")
 
@@ -49,7 +50,7 @@ class Server:
                 command,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **self.environment},
+                env={**of_a_user(), **self.environment},
                 cwd=self.log.parent,
                 start_new_session=True,
             )

@@ -13,6 +13,7 @@ from medkd.cli import main
 from medkd.serving import deploy, keep_student
 
 from ..helpers import run_bundle
+from ..listener import listening, told
 from ..travelling import otherwise_trained
 from .monai_label import Server
 from .test_place import retrained
@@ -34,7 +35,7 @@ def server(label_env, heart, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runtimes")
     for name, runtime in {**RUNTIMES, "replaced": "onnx"}.items():
         deploy(heart, folder / "app", name=name, runtime=runtime)
-    made = Server(label_env, folder / "app", heart.parent / "data" / "images", folder)
+    made = Server(label_env, folder / "app", heart.parent / "data" / "images", folder, **listening(folder))
     yield made.start()
     made.stop()
 
@@ -93,3 +94,9 @@ def test_what_cannot_run_is_not_served(heart, tmp_path):
         with pytest.raises(ValueError, match=problem):
             deploy(heart, tmp_path / "app", **how)
     assert not (tmp_path / "app" / "model" / "heart").exists()
+
+
+def test_nobody_is_told_what_a_server_runs(server, heart):
+    study = min((heart.parent / "data" / "images").glob("*.nii.gz")).name.removesuffix(".nii.gz")
+    assert server.infer("by_openvino", study, device="cpu").status_code == 200
+    assert told(server.environment) == set()
