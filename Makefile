@@ -4,6 +4,8 @@ METHOD ?= confkd
 PROCESSES ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
+# Containers often set this: every program would then compile all that it imports anew, which takes MONAI's 12 seconds.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo test test-faults label-env lint docs bench clean
 
