@@ -64,7 +64,7 @@ TABLES = {
     "kdas": _polyp("cpu", teacher_epochs=20),
     "kdas-20-epochs": _polyp("cpu", settings=("max_epochs=20",), teacher_epochs=20),
     "kdas-tiny": _polyp("cpu", "tiny"),
-    "kdas-tiny-200": _polyp("cpu", "tiny", data=("--labelled", "200")),
+    "kdas-tiny-200": _polyp("cpu", "tiny", data=("--labelled", "200"), teacher_epochs=8),
     "kdas-gpu": _polyp("cpu", "gpu_lite"),
     "kdas-tiny-gpu": _polyp("cpu", "gpu_lite", "tiny"),
     "kdas-authors": _polyp("gpu"),
