@@ -25,9 +25,6 @@ class Case:
     score_line: str  # a pattern of its lines
     scores: int  # how many there are
     summary: str  # what summary.csv tells apart
-    rungs: tuple[str, ...]
-    claim: str  # what the ladder's table says of these rungs
-    terms: tuple[str, str]  # of the loss, in the last of these rungs
     key_metric: str = "val_mean_dice"
 
     def files(self, configs: list[str]) -> list[Path]:

@@ -18,7 +18,10 @@ from medkd.bundle import bundle_names
 from medkd.slides import make_slide
 from medkd.slides.synthetic import SyntheticSlide
 
+from .stores import copy_tables
+
 torch.set_num_threads(1)
+copy_tables()
 
 ROOT = Path(__file__).resolve().parents[1]
 

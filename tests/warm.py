@@ -1,26 +1,33 @@
 """``python -m monai.bundle`` and ``medkd`` for a shell, without the seconds in which each imports MONAI.
 
 A program that has imported all of it forks a child for every command: with the command's own arguments, folder,
-environment and output, it runs what the command would run. Any other ``python`` is the real one.
+environment and output, it runs what the command would run, gets the signals that the command gets, and does not outlive it.
+Any other ``python`` is the real one.
 """
 
 import atexit
+import contextlib
 import json
 import os
 import runpy
+import select
+import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 _SHIM = """#!{python} -IS
-import json, os, socket, sys
-name, arguments = os.path.basename(sys.argv[0]), sys.argv[1:]
+import json, os, signal, socket, sys
+name, arguments = os.path.basename(sys.argv[0]), [word for word in sys.argv[1:] if word != "-u"]
 if name == "python" and arguments[:2] != ["-m", "monai.bundle"]:
     os.execv({python!r}, [{python!r}, *arguments])
 call = socket.socket(socket.AF_UNIX)
 call.connect({address!r})
-socket.send_fds(call, [json.dumps([sys.argv, os.getcwd(), dict(os.environ)]).encode()], [1, 2])
+socket.send_fds(call, [json.dumps([[sys.argv[0], *arguments], os.getcwd(), dict(os.environ)]).encode()], [1, 2])
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, lambda number, _: call.send(bytes([number])))
 sys.exit(int(call.recv(8) or b"1"))
 """
 
@@ -45,11 +52,13 @@ def _serve(address: str) -> None:
     import monai.bundle  # noqa: F401
     import onnxscript  # noqa: F401
     import torch
+    from stores import copy_tables  # beside this file, which runs as a program
 
     import medkd.bundle
     import medkd.cli
     import medkd.handlers  # noqa: F401
 
+    copy_tables()
     torch.set_num_threads(1)
     parent = os.getppid()
     with socket.socket(socket.AF_UNIX) as listener:
@@ -57,26 +66,42 @@ def _serve(address: str) -> None:
         listener.listen()
         listener.settimeout(5)
         os.write(1, b"ready\n")
+        keepers = set[int]()
         while os.getppid() == parent:  # not longer than the tests
+            keepers -= {keeper for keeper in keepers if os.waitpid(keeper, os.WNOHANG)[0]}
             try:
                 call, _ = listener.accept()
             except TimeoutError:
                 continue
-            message, outputs, *_ = socket.recv_fds(call, 1 << 20, 2)
-            child = os.fork()
-            if not child:
-                for number, output in enumerate(outputs, start=1):
-                    os.dup2(output, number)
-                _run(*json.loads(message))
-            for output in outputs:
-                os.close(output)
-            _, status = os.waitpid(child, 0)
-            call.sendall(str(os.waitstatus_to_exitcode(status)).encode())
-            call.close()
+            with call:
+                keeper = os.fork()
+                if not keeper:
+                    _keep(call)
+            keepers.add(keeper)
 
 
-def _run(arguments: list[str], folder: str, environment: dict[str, str]) -> None:
+def _keep(call: socket.socket) -> NoReturn:
+    """Runs a command, passes its signals on, and tells how it ended."""
+    message, outputs, *_ = socket.recv_fds(call, 1 << 20, 2)
+    child = os.fork()
+    if not child:
+        for number, output in enumerate(outputs, start=1):
+            os.dup2(output, number)
+        _run(*json.loads(message))
+    for output in outputs:
+        os.close(output)
+    ended = os.pidfd_open(child)
+    while ended not in select.select([ended, call], [], [])[0]:
+        os.kill(child, (call.recv(1) or bytes([signal.SIGKILL]))[0])  # closed: the command was killed
+    _, status = os.waitpid(child, 0)
+    with contextlib.suppress(OSError):
+        call.sendall(str(os.waitstatus_to_exitcode(status)).encode())
+    os._exit(0)
+
+
+def _run(arguments: list[str], folder: str, environment: dict[str, str]) -> NoReturn:
     """As the program of its own that it stands for, but for the seconds in which Python would take all modules apart."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests run in the background
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)

@@ -8,7 +8,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 from medkd.program import watch, without_ctrl_c
@@ -40,7 +40,7 @@ def side_by_side(
     Raises:
         RuntimeError: if a cell fails, with its message.
     """
-    waiting, running = list(cells), dict[Cell, tuple[SpawnProcess, Connection]]()
+    waiting, running = list(cells), dict[Cell, tuple[BaseProcess, Connection]]()
     try:
         while waiting or running:
             open_cells = {*waiting, *running}
@@ -63,17 +63,28 @@ def side_by_side(
             process.join()
 
 
-def _start(function: Callable[..., None], arguments: Sequence[Any], jobs: int) -> tuple[SpawnProcess, Connection]:
-    context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
+def _start(function: Callable[..., None], arguments: Sequence[Any], jobs: int) -> tuple[BaseProcess, Connection]:
+    context = _context()
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_child, args=(function, arguments, jobs, sender))
+    process = context.Process(target=_child, args=(function, arguments, jobs, sender, dict(os.environ)))
     with without_ctrl_c():
         process.start()
     sender.close()
     return process, receiver
 
 
-def _check(process: SpawnProcess, receiver: Connection) -> None:
+def _context() -> Any:
+    """Forks of a process that has imported what trainings import, which takes MONAI 10 s; CUDA does not survive a fork."""
+    import torch
+
+    if torch.cuda.is_available() or "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["medkd.bundle", "medkd.handlers", "medkd.ladder.runner"])
+    return context
+
+
+def _check(process: BaseProcess, receiver: Connection) -> None:
     with receiver:
         try:
             message = receiver.recv() if receiver.poll() else None
@@ -84,9 +95,13 @@ def _check(process: SpawnProcess, receiver: Connection) -> None:
         raise RuntimeError(message or f"a training's process ended with the exit status {process.exitcode}")
 
 
-def _child(function: Callable[..., None], arguments: Sequence[Any], jobs: int, sender: Connection) -> None:
+def _child(
+    function: Callable[..., None], arguments: Sequence[Any], jobs: int, sender: Connection, environment: dict[str, str]
+) -> None:
     import torch
 
+    os.environ.clear()
+    os.environ.update(environment)  # a fork has that of the first one's start
     watch()
     threading.Thread(target=_stop_with_parent, daemon=True).start()
     torch.set_num_threads(max(1, torch.get_num_threads() // jobs))

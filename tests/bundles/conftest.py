@@ -5,7 +5,6 @@ import io
 import os
 import shutil
 import subprocess
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -41,19 +40,25 @@ Program = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    """Runs ``python …`` or ``medkd …`` as a process of its own, without the seconds of its imports."""
+def tools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder of ``python`` and ``medkd`` as processes of their own, without the seconds of their imports."""
     folder = tmp_path_factory.mktemp("warm") / "bin"
     server = warm.start(folder)
+    yield folder
+    server.kill()
+    server.wait()
+
+
+@pytest.fixture(scope="session")
+def program(tools: Path) -> Program:
+    """Runs a command line with one of the tools to its end."""
 
     def run(command: list[str], *, cwd: Path | None = None, **variables: Any) -> subprocess.CompletedProcess[str]:
         name = "medkd" if command[0] == "medkd" else "python"
         own = environment(**{key: str(value) for key, value in variables.items()})
-        return subprocess.run([folder / name, *command[1:]], capture_output=True, text=True, env=own, cwd=cwd)
+        return subprocess.run([tools / name, *command[1:]], capture_output=True, text=True, env=own, cwd=cwd)
 
-    yield run
-    server.kill()
-    server.wait()
+    return run
 
 
 @pytest.fixture(scope="session")
@@ -66,20 +71,16 @@ def trained(case: Case, program: Program, tmp_path_factory: pytest.TempPathFacto
     return root
 
 
-def _ladder_command(case: Case, root: Path) -> list[str]:
-    pairs = [f"{key}={value}" for key, value in case.settings.items() if key != "progress"]
-    command = ["medkd", "ladder", str(case.bundle), "--dataset_dir", str(case.data)]
-    return [*command, "--output_dir", str(root), "--rungs", *case.rungs, "--seeds", "0", "--set", *pairs]
-
-
 @pytest.fixture(scope="session")
-def ladder(case: Case, program: Program, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A ladder that was killed in its second cell and run again: its folder and what the second call printed."""
-    root = tmp_path_factory.mktemp("ladder")
-    first, last = (root / rung / "seed0" for rung in (case.rungs[0], case.rungs[-1]))
-    command = _ladder_command(case, root)
-    cold = [sys.executable, "-m", "medkd.cli", *command[1:]]
-    process = subprocess.Popen(cold, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def ladder(case: Case, tools: Path, program: Program, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """ConfKD's, killed in its second cell and run again: its folder and what the second call printed."""
+    root, rungs = tmp_path_factory.mktemp("ladder"), ("weak_only", "kl_entropy")
+    pairs = [f"{key}={value}" for key, value in case.settings.items() if key != "progress"]
+    command = ["medkd", "ladder", str(case.bundle), "--dataset_dir", str(case.data), "--output_dir", str(root)]
+    command += ["--rungs", *rungs, "--seeds", "0", "--set", *pairs]
+    first, last = (root / rung / "seed0" for rung in rungs)
+    quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen([tools / "medkd", *command[1:]], env=environment(), **quiet)
     deadline = time.monotonic() + 600  # a busy machine
     try:
         while not (last / "checkpoints" / "epoch=0001.pt.sha256").exists():

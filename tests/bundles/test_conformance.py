@@ -16,6 +16,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_metad
 from medkd.datasets import load_datalist
 
 from ..cases import ROOT, Case
+from .conftest import environment
 
 SCHEMA = Path(__file__).parents[1] / "reference" / "meta_schema_20240725.json"
 
@@ -211,14 +212,15 @@ def test_a_datalist_without_validation_trains_and_keeps_the_last_student(case: C
     assert (tmp_path / "models" / "model.pt").is_file()
 
 
-def test_two_processes_train_together_and_validate_as_one_does(case: Case, tmp_path: Path) -> None:
+def test_two_processes_train_together_and_validate_as_one_does(case: Case, tools: Path, tmp_path: Path) -> None:
     """The validation images do not divide: each must be counted, and once."""
     end = {"finalize": [_SAY_METRICS, "$medkd.distributed.stop()"]}
     (tmp_path / "end.yaml").write_text(json.dumps(end))
     files = ["train.yaml", "multi_gpu_train.yaml", str(tmp_path / "end.yaml")]
     command = case.command(files, **case.training(tmp_path, max_epochs=1))
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", *command[1:]]
-    done = subprocess.run(torchrun, cwd=case.bundle, capture_output=True, text=True)
+    own = environment(PYTHON_EXEC=str(tools / "python"))
+    done = subprocess.run(torchrun, cwd=case.bundle, env=own, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-4000:]
     assert len(list((tmp_path / "checkpoints").glob("epoch=*.pt"))) == 1
     again = ["$medkd.networks.load_model(@model_path, @network)", "$@validate#evaluator.run()"]

@@ -1,12 +1,14 @@
-"""The demo as a newcomer runs it: minutes, but it is the first thing that anybody sees of medkd."""
+"""The demo as a newcomer runs it: minutes, but it is the first thing that anybody sees of medkd; and what its ladder leaves."""
 
 import csv
 import re
 import sys
 from pathlib import Path
 
+import mlflow
 import pytest
 
+from medkd.cli import main
 from medkd.demo import _without_weights
 
 from .conftest import METHODS, Program
@@ -58,3 +60,39 @@ def test_demo_says_where_everything_is(demo: tuple[str, Path, str]) -> None:
     assert (root / "ladder" / "ladder.md").read_text().strip() in printed
     assert re.search(rf"^\* {DEMOS[method].student} is .*; of the two take \w+", printed, flags=re.MULTILINE)
     assert "mlflow ui --workers 1" in printed.replace("bin/mlflow", "mlflow")
+
+
+def test_cells_are_children_of_one_run(demo: tuple[str, Path, str]) -> None:
+    method, root, _ = demo
+    client = mlflow.MlflowClient(f"sqlite:///{root / 'ladder' / 'mlruns.db'}")
+    experiment = next(e for e in client.search_experiments() if e.name != "Default")
+    runs = client.search_runs(experiment.experiment_id)
+    (parent,) = [run for run in runs if run.data.tags.get("medkd.kind") == "ladder"]
+    children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    trained = {path.parents[2].name for path in (root / "ladder").glob("*/seed0/models/model.pt")}
+    names = {f"{rung}-seed0-{parent.info.run_name[-6:]}" for rung in trained}
+    assert {run.info.run_name for run in children} >= names > set()
+    assert {run.info.status for run in [parent, *children]} == {"FINISHED"}
+    left = {artifact.path for artifact in client.list_artifacts(parent.info.run_id)}
+    assert left >= {"ladder.png", "ladder.csv", "report.html"}
+    for run in children:  # what counts stands beside the scores of the validation
+        assert [name for name in run.data.metrics if name.startswith("test/")]
+        assert "test/cases.csv" in {artifact.path for artifact in client.list_artifacts(run.info.run_id, "test")}
+        assert run.data.tags["medkd.digest.test"] == children[0].data.tags["medkd.digest.test"]
+    child = next(run for run in children if run.info.run_name.startswith(f"{DEMOS[method].student}-seed0"))
+    assert set(METHODS[method].terms) <= child.data.metrics.keys()
+    assert "medkd.model_id" in child.data.tags  # its student can be deployed, and is not registered
+    assert not client.search_model_versions("")
+    assert "overlays" in {artifact.path for artifact in client.list_artifacts(child.info.run_id)}
+
+
+def test_its_report_has_every_part(demo: tuple[str, Path, str], tmp_path: Path) -> None:
+    """What the bundle's evaluation keeps is what the report reads: nothing that a ladder leaves is missing."""
+    _, root, _ = demo
+    assert main(["report", str(root / "ladder"), "--output", str(tmp_path / "report.html")]) == 0
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "which tell nothing about patients" in text
+    assert "Kept:" in text  # the epochs of the learning curves
+    absent = re.findall(r'class="absent soft">([^<]+)', text)
+    assert [one for one in absent if "medkd efficiency" not in one] == []
+    assert text.count("<article") == text.count('class="panels"') > 0

@@ -103,9 +103,9 @@ EPOCHS = 30  # of a third of a second each: a question to the store may take sec
 
 
 class Training:
-    """A tracked training in a process of its own."""
+    """A tracked training that can be stopped."""
 
-    def __init__(self, case: Case, root: Path, **overrides: Any) -> None:
+    def __init__(self, tools: Path, case: Case, root: Path, **overrides: Any) -> None:
         own = {
             "max_epochs": EPOCHS,
             "epoch_length": 10,
@@ -115,7 +115,7 @@ class Training:
         }
         self.root, self.settings, self.case = root, case.training(root, **own), case
         self.process = subprocess.Popen(
-            case.command(["train.yaml"], **self.settings),
+            [tools / "python", *case.command(["train.yaml"], **self.settings)[1:]],
             cwd=case.bundle,
             env=environment(),
             stdout=subprocess.PIPE,
@@ -154,9 +154,9 @@ def statuses(root: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("case", ["confkd"], indirect=True)
-def test_stopped_trainings_are_told_as_such_and_go_on_in_one_run(case: Case, tmp_path: Path) -> None:
+def test_stopped_trainings_are_told_as_such_and_go_on_in_one_run(tools: Path, case: Case, tmp_path: Path) -> None:
     for number, status, resume in ((signal.SIGINT, 130, "false"), (signal.SIGTERM, 143, "true")):
-        training = Training(case, tmp_path, resume=resume)
+        training = Training(tools, case, tmp_path, resume=resume)
         printed = training.stop(number)
         assert training.process.returncode == status, printed[-3000:]
         assert printed.strip().splitlines()[-1] == f"medkd: stopped by {number.name}"
@@ -171,8 +171,8 @@ def test_stopped_trainings_are_told_as_such_and_go_on_in_one_run(case: Case, tmp
 
 
 @pytest.mark.parametrize("case", ["confkd"], indirect=True)
-def test_a_training_that_vanished_is_marked_by_the_next(case: Case, tmp_path: Path) -> None:
-    training = Training(case, tmp_path)
+def test_a_training_that_vanished_is_marked_by_the_next(tools: Path, case: Case, tmp_path: Path) -> None:
+    training = Training(tools, case, tmp_path)
     training.stop(signal.SIGKILL)
     assert statuses(tmp_path) == ["RUNNING"]
     case.run(["train.yaml"], **{**training.settings, "fresh": "true", "max_epochs": 1})

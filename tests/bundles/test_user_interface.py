@@ -1,7 +1,7 @@
 """From a ladder's address to all that MLflow's pages show of it, in a real browser: as a user clicks through them.
 
 The pages are MLflow's: what of ours is in them differs by name alone from bundle to bundle, and what there is to be shown
-``test_ladder.py`` and ``test_identity.py`` see for every bundle.
+``test_demo.py`` and ``test_identity.py`` see for every bundle.
 """
 
 import json

@@ -22,9 +22,6 @@ def case(root: Path) -> Case:
         score_line=r".+\.nii\.gz,.+,student,.+,mm",
         scores=2 * 3,  # images x classes
         summary="student",
-        rungs=("teacher", "student_alone", "pixel"),
-        claim="pixel − student_alone",
-        terms=("train/pixel", "train/dice"),
     )
     case.train(root / "teacher", "train_teacher.yaml", max_epochs=1)
     case.settings["teacher_path"] = root / "teacher" / "checkpoints" / "teacher.pt"

@@ -22,9 +22,6 @@ def case(root: Path) -> Case:
         score_line=r"(phantom\d+)\.png,,\1,\1,[01],(student|all_foreground),([\d.]*,){3}[\d.]*",
         scores=4 * 2,  # tiles x (student, baseline)
         summary="all_foreground",
-        rungs=("mil_teacher", "role_switch"),
-        claim="role_switch − mil_teacher",
-        terms=("train/distillation", "train/wce"),
         key_metric="val_selection",
     )
     case.train(root / "teacher", last_stage=1)
@@ -40,7 +37,7 @@ METHOD = Method(
     case=case,
     terms=["train/distillation"],
     demo=Demo(
-        short=["teacher_epochs=2", "max_epochs=4", "epoch_length=6", "val_interval=2"],
+        short=["teacher_epochs=2", "max_epochs=4", "epoch_length=6", "val_interval=2", "image_size=[64, 64]"],
         order=["all_foreground", "mil_teacher", "full_supervision"],
         student="role_switch",
         least=0.82,  # after one step it is .77
