@@ -277,8 +277,12 @@ NETWORKS = {
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     ("name", "form"),
-    # ONNX is made from an exported program: one network shows what is its own.
-    [("tiny", "exported_program"), *((name, form) for name in NETWORKS for form in ("torchscript", "onnx"))],
+    # ONNX is made from an exported program: one network shows what is its own, and three heads what is ONNX's.
+    [
+        ("tiny", "exported_program"),
+        *((name, "torchscript") for name in NETWORKS),
+        *((name, "onnx") for name in ("tiny_side_outputs", "polyp_pvt", "dual_branch")),
+    ],
 )
 def test_every_export_gives_what_the_network_gives(name, form, tmp_path):
     make, size = NETWORKS[name]
