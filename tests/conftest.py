@@ -18,6 +18,7 @@ from medkd.bundle import bundle_names
 from medkd.slides import make_slide
 from medkd.slides.synthetic import SyntheticSlide
 
+from . import warm
 from .stores import copy_tables
 
 torch.set_num_threads(1)
@@ -41,6 +42,16 @@ def shared() -> Path:
     if not place:
         pytest.skip("MEDKD_SHARED is not set: no real data here")
     return Path(place)
+
+
+@pytest.fixture(scope="session")
+def tools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder of ``python`` and ``medkd`` as processes of their own, without the seconds of their imports."""
+    folder = tmp_path_factory.mktemp("warm") / "bin"
+    server = warm.start(folder)
+    yield folder
+    server.kill()
+    server.wait()
 
 
 @pytest.fixture(scope="session")

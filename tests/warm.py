@@ -20,7 +20,8 @@ from typing import NoReturn
 
 _SHIM = """#!{python} -IS
 import json, os, signal, socket, sys
-name, arguments = os.path.basename(sys.argv[0]), [word for word in sys.argv[1:] if word != "-u"]
+name, arguments = os.path.basename(sys.argv[0]), sys.argv[1:]
+arguments = arguments[arguments[:1] == ["-u"]:]  # as torchrun calls it
 if name == "python" and arguments[:2] != ["-m", "monai.bundle"]:
     os.execv({python!r}, [{python!r}, *arguments])
 call = socket.socket(socket.AF_UNIX)

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from medkd.bundle.runtimes import exported_path
 from medkd.cli import main
 from medkd.export import FORMATS
 
-from .. import warm
 from ..cases import Case
 from ..methods.method import methods
 
@@ -37,16 +36,6 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 TIMES = int(os.environ.get("MEDKD_FAULTS", "2"))  # how often each fault happens: `make test-faults` has more
 Program = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture(scope="session")
-def tools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder of ``python`` and ``medkd`` as processes of their own, without the seconds of their imports."""
-    folder = tmp_path_factory.mktemp("warm") / "bin"
-    server = warm.start(folder)
-    yield folder
-    server.kill()
-    server.wait()
 
 
 @pytest.fixture(scope="session")

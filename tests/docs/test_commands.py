@@ -15,7 +15,6 @@ import yaml
 from medkd.bundle import bundle_path
 from medkd.cli import _parser
 
-from .. import warm
 from ..serving.conftest import METHODS, QUICK, edit
 from . import sources
 from .pages import PAGES, ROOT, Block, blocks, words
@@ -132,15 +131,6 @@ def forget(bundle: Path) -> None:
     """As before its training."""
     for made in ("models", "checkpoints", "eval"):
         shutil.rmtree(bundle / made, ignore_errors=True)
-
-
-@pytest.fixture(scope="module")
-def tools(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("warm") / "tools"
-    program = warm.start(folder)
-    yield folder
-    program.terminate()
-    program.wait()
 
 
 @pytest.fixture
