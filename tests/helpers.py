@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import os
+import random
 import runpy
 import signal
 import socket
@@ -24,10 +25,15 @@ import SimpleITK as sitk
 
 
 def free_port() -> int:
-    """A port of this machine that nothing listens on."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+    """A port of this machine that nothing listens on, and that no connection of another test gets before it is used.
+
+    The system takes the ports of connections, and those asked for as 0, from 32768 upwards (``ip_local_port_range``).
+    """
+    while True:
+        port = random.SystemRandom().randrange(20000, 32768)
+        with socket.socket() as one, contextlib.suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            return port
 
 
 class TrackingServer:

@@ -69,17 +69,15 @@ def test_cells_are_children_of_one_run(demo: tuple[str, Path, str]) -> None:
     runs = client.search_runs(experiment.experiment_id)
     (parent,) = [run for run in runs if run.data.tags.get("medkd.kind") == "ladder"]
     children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
-    with (root / "ladder" / "ladder.csv").open() as file:
-        rungs = {row["rung"] for row in csv.DictReader(file)}
-    names = [f"{rung}-seed0-{parent.info.run_name[-6:]}" for rung in sorted(rungs)]
-    assert sorted(run.info.run_name for run in children) == names
+    cells = sorted(cell.parent.name for cell in (root / "ladder").glob("*/seed0"))
+    assert sorted(run.info.run_name for run in children) == [
+        f"{rung}-seed0-{parent.info.run_name[-6:]}" for rung in cells
+    ]
     assert {run.info.status for run in [parent, *children]} == {"FINISHED"}
     left = {artifact.path for artifact in client.list_artifacts(parent.info.run_id)}
     assert left >= {"ladder.png", "ladder.csv", "report.html"}
     for run in children:  # what counts stands beside the scores of the validation
-        kept = {name.removeprefix("kept/") for name in run.data.metrics if name.startswith("kept/")}
-        assert {f"test/{name}" for name in kept - {"epoch"}} <= run.data.metrics.keys()
-        assert [name for name in run.data.metrics if name.startswith("test/")]
+        assert run.data.metrics.keys() & {"test/mean_dice", "test/selection"}
         assert "test/cases.csv" in {artifact.path for artifact in client.list_artifacts(run.info.run_id, "test")}
         assert run.data.tags["medkd.digest.test"] == children[0].data.tags["medkd.digest.test"]
     child = next(run for run in children if run.info.run_name.startswith(f"{DEMOS[method].student}-seed0"))
