@@ -10,6 +10,7 @@ from monai.data import get_track_meta, set_track_meta
 from monai.transforms import Compose, Randomizable, RandomizableTrait, Transform
 
 from medkd.datasets.auto_cache import AutoCacheDataset
+from medkd.transforms.batches import SEED
 
 __all__ = ["Draw", "SeededCacheDataset"]
 
@@ -25,7 +26,8 @@ class SeededCacheDataset(AutoCacheDataset):
     """``AutoCacheDataset`` whose random transforms are seeded by the ``Draw`` that asks for an item.
 
     What an item looks like then depends on nothing but the draw: not on the number of worker processes, and not on
-    what was loaded before, so that a training that was killed goes on exactly where it was. The other arguments are
+    what was loaded before, so that a training that was killed goes on exactly where it was. Items are dictionaries, or lists of
+    them; their seed is added under ``SEED`` (``medkd.transforms``). The other arguments are
     those of ``AutoCacheDataset`` but ``hash_as_key``, which would merge equal items.
 
     Args:
@@ -59,7 +61,11 @@ class SeededCacheDataset(AutoCacheDataset):
             return super().__getitem__(draw)
         if isinstance(self.transform, Randomizable):
             self.transform.set_random_state(seed=draw.seed)
-        return super().__getitem__(draw.number)
+        item = super().__getitem__(draw.number)
+        crops = item if isinstance(item, list) else [item]
+        for number, crop in enumerate(crops):
+            crop[SEED] = draw.seed + number  # for transforms of the whole batch
+        return item
 
     def _transform(self, index: int) -> Any:
         """The random transforms on a cached item, without metadata: keeping it doubles the time of a batch."""

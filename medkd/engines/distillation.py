@@ -15,6 +15,7 @@ from monai.utils.enums import CommonKeys
 from torch import Tensor, nn
 
 from medkd.engines.finite import FiniteLoss
+from medkd.transforms.batches import SEED
 
 __all__ = ["DistillationTrainer"]
 
@@ -80,7 +81,7 @@ class DistillationTrainer(SupervisedTrainer):
     def _prepare(self, batch: dict[str, Any], device: Any, non_blocking: bool, **kwargs: Any) -> Any:
         """Move the whole batch to the device as plain tensors: metadata costs time in every operation of a step."""
         self._batch = {
-            key: value if _is_flag(value) else _plain(value).to(device, non_blocking=non_blocking)
+            key: value if key == SEED or _is_flag(value) else _plain(value).to(device, non_blocking=non_blocking)
             for key, value in batch.items()
             if isinstance(value, Tensor)
         }

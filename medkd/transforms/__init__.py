@@ -3,7 +3,7 @@
 from medkd.reading.frames import to_mask, to_rgb
 from medkd.reading.tiles import to_tile
 from medkd.transforms.annotated import IgnoreUnannotatedd
-from medkd.transforms.batches import RandAffineBatchd, RandIntensityBatchd
+from medkd.transforms.batches import SEED, RandAffineBatchd, RandIntensityBatchd
 from medkd.transforms.cases import LoadCased
 from medkd.transforms.checks import CheckCased, CheckFilesd
 from medkd.transforms.predictions import LoadPredictiond
@@ -15,6 +15,7 @@ from medkd.transforms.tiles import LoadTiled
 from medkd.transforms.writers import AtomicNibabelWriter
 
 __all__ = [
+    "SEED",
     "AtomicNibabelWriter",
     "CheckCased",
     "CheckFilesd",

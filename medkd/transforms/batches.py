@@ -12,7 +12,9 @@ import torch.nn.functional as F
 from monai.utils import ensure_tuple, ensure_tuple_rep
 from torch import Tensor
 
-__all__ = ["RandAffineBatchd", "RandIntensityBatchd"]
+__all__ = ["SEED", "RandAffineBatchd", "RandIntensityBatchd"]
+
+SEED = "draw_seed"  # the key of a batch under which the seed of each image lies, int64 [B], on the CPU
 
 
 class RandAffineBatchd:
@@ -20,7 +22,8 @@ class RandAffineBatchd:
 
     Each side is mirrored with probability 0.5, and square images are turned by 0 to 3 quarters. On top of that come, with
     probability ``prob``, an angle and a factor for either side, uniformly. (MONAI's ``RandAffined`` with one number as
-    ``scale_range`` scales the first side alone.) All numbers are of PyTorch's global generator on the CPU.
+    ``scale_range`` scales the first side alone.) What is drawn for an image depends on its ``SEED`` alone, not on the others of
+    its batch; without that key all numbers are of PyTorch's global generator on the CPU.
 
     Args:
         keys: what is transformed alike, the same height and width for all.
@@ -55,15 +58,15 @@ class RandAffineBatchd:
     def __call__(self, batch: Mapping[Hashable, Tensor]) -> dict[Hashable, Tensor]:
         """A new batch; what the keys do not name is passed on."""
         first = batch[self.keys[0]]
-        size = (first.shape[2], first.shape[3])
-        matrices = self.matrices(len(first), size).to(first.device, non_blocking=True)
+        size, draws = (first.shape[2], first.shape[3]), _Draws(batch, len(first))
+        matrices = self.matrices(draws.uniform(7), size).to(first.device, non_blocking=True)
         grid = F.affine_grid(matrices, [len(first), 1, *size], align_corners=False)
         moved = {
             key: self._moved(batch[key], grid, mode)
             for key, mode in zip(self.keys, self.modes, strict=True)
             if key in batch or not self.allow_missing_keys
         }
-        return {**batch, **moved}
+        return {**batch, **moved, **draws.following()}
 
     def _moved(self, image: Tensor, grid: Tensor, mode: str) -> Tensor:
         planes = image.float() if image.ndim == 4 else image.float().movedim(-1, 2).flatten(1, 2)  # [B, C·D, H, W]
@@ -72,18 +75,23 @@ class RandAffineBatchd:
             found = found.reshape(len(image), image.shape[1], image.shape[-1], *found.shape[-2:]).movedim(2, -1)
         return found.to(image.dtype)
 
-    def matrices(self, count: int, size: tuple[int, int]) -> Tensor:
-        """Random matrices ``[count, 2, 3]``: from a place in the result to one in the image, sides from -1 to 1, x first."""
-        chosen = (torch.rand(count) < self.prob).float()
-        quarters = torch.randint(4, (count,)) if size[0] == size[1] else 2 * torch.randint(2, (count,))
-        angle = chosen * _uniform(count) * self.rotate_range + quarters * int(self.mirror) * (torch.pi / 2)
-        factors = 1 + chosen[:, None] * _uniform(count, 2) * self.scale_range
-        factors = factors * (1 - 2 * torch.randint(2, (count, 2)) * int(self.mirror))
+    def matrices(self, numbers: Tensor, size: tuple[int, int]) -> Tensor:
+        """Matrices ``[B, 2, 3]`` of random numbers ``[B, 7]`` from 0 to 1: they lead from a place in the result to one in the image.
+
+        Places are x first, and the sides go from -1 to 1.
+        """
+        chosen, turn, angle, *rest = numbers.unbind(1)
+        factor, mirrored = torch.stack(rest[:2], 1), torch.stack(rest[2:], 1)
+        chosen = (chosen < self.prob).float()
+        quarters = (4 * turn).floor() if size[0] == size[1] else 2 * (2 * turn).floor()
+        angle = chosen * _signed(angle) * self.rotate_range + quarters * int(self.mirror) * (torch.pi / 2)
+        factors = 1 + chosen[:, None] * _signed(factor) * self.scale_range
+        factors = factors * (1 - 2 * (mirrored < 0.5).float() * int(self.mirror))
         sides = torch.tensor([size[1], size[0]], dtype=torch.float32)  # angles are of pixels, not of sides
         cosine, sine = angle.cos(), angle.sin()
         turned = torch.stack([torch.stack([cosine, -sine], -1), torch.stack([sine, cosine], -1)], -2)
         turned = turned * factors[:, None, :] * sides / sides[:, None]
-        return torch.cat([turned, torch.zeros(count, 2, 1)], -1)
+        return torch.cat([turned, torch.zeros(len(turned), 2, 1)], -1)
 
 
 class RandIntensityBatchd:
@@ -92,7 +100,8 @@ class RandIntensityBatchd:
     With probability ``prob`` each channel is multiplied by a factor of its own, and with that probability an offset is added to
     all of an image, as MONAI's ``RandScaleIntensityd`` and ``RandShiftIntensityd`` do; then every channel becomes (x − mean)/std.
     With probability ``noise_prob`` Gaussian noise comes on top, of a standard deviation from 0 to ``noise_std`` (``RandGaussianNoised``).
-    The numbers are of PyTorch's global generator on the CPU, the noise is of that on the images' device.
+    What is drawn for an image depends on its ``SEED`` alone; without that key the numbers are of PyTorch's global generator on the
+    CPU, the noise is of that on the images' device.
 
     Args:
         keys: the images.
@@ -133,17 +142,48 @@ class RandIntensityBatchd:
             channels = batch[key].shape[1]
             if len(self.mean) not in (1, channels):
                 raise ValueError(f"{key}: expected {len(self.mean)} channels, as the mean has, found {channels}")
-        return {**batch, **{key: self._changed(batch[key]) for key in self.keys}}
+        draws = _Draws(batch, len(batch[self.keys[0]]))
+        return {**batch, **{key: self._changed(batch[key], draws) for key in self.keys}, **draws.following()}
 
-    def _changed(self, image: Tensor) -> Tensor:
-        count, channels = image.shape[:2]
-        factor = 1 + (torch.rand(count, 1) < self.prob) * _uniform(count, channels) * self.factors
-        offset = (torch.rand(count, 1) < self.prob) * _uniform(count, 1) * self.offsets
+    def _changed(self, image: Tensor, draws: _Draws) -> Tensor:
+        factor, offset = draws.uniform(1 + image.shape[1]), draws.uniform(2)
+        factor = 1 + (factor[:, :1] < self.prob) * _signed(factor[:, 1:]) * self.factors
+        offset = (offset[:, :1] < self.prob) * _signed(offset[:, 1:]) * self.offsets
         changed = image * _like(factor / self.std, image) + _like((offset - self.mean) / self.std, image)
         if self.noise_prob > 0:
-            level = (torch.rand(count, 1) < self.noise_prob) * torch.rand(count, 1) * self.noise_std
-            changed += torch.randn_like(changed) * _like(level, image)
+            level = draws.uniform(2)
+            level = (level[:, :1] < self.noise_prob) * level[:, 1:] * self.noise_std
+            changed += draws.normal(changed) * _like(level, image)
         return changed
+
+
+class _Draws:
+    """A generator for each image: a batch that is shared out otherwise, to other processes for example, has the same changes."""
+
+    def __init__(self, batch: Mapping[Hashable, Tensor], count: int) -> None:
+        seeds = batch[SEED].tolist() if SEED in batch else [None] * count
+        self.generators = [None if seed is None else torch.Generator().manual_seed(seed) for seed in seeds]
+
+    def uniform(self, number: int) -> Tensor:
+        """``[B, number]`` from 0 to 1."""
+        return torch.stack([torch.rand(number, generator=generator) for generator in self.generators])
+
+    def normal(self, images: Tensor) -> Tensor:
+        """As many as the images have values, on their device."""
+        made = torch.empty_like(images)
+        for image, generator in zip(made, self.generators, strict=True):
+            there = generator and torch.Generator(images.device).manual_seed(_seed(generator))
+            image.normal_(generator=there)
+        return made
+
+    def following(self) -> dict[Hashable, Tensor]:
+        """The seeds for the transform that comes next."""
+        seeds = [_seed(generator) for generator in self.generators if generator]
+        return {SEED: torch.tensor(seeds)} if seeds else {}
+
+
+def _seed(generator: torch.Generator) -> int:
+    return int(torch.randint(2**32, (), generator=generator))
 
 
 def _like(values: Tensor, image: Tensor) -> Tensor:
@@ -151,5 +191,6 @@ def _like(values: Tensor, image: Tensor) -> Tensor:
     return values.reshape(*values.shape, *[1] * (image.ndim - 2)).to(image.device, non_blocking=True)
 
 
-def _uniform(*shape: int) -> Tensor:
-    return 2 * torch.rand(*shape) - 1
+def _signed(numbers: Tensor) -> Tensor:
+    """From -1 to 1."""
+    return 2 * numbers - 1

@@ -228,3 +228,24 @@ def test_two_processes_train_together_and_validate_as_one_does(case: Case, tools
     (alone,) = _metrics(case.train(tmp_path, str(tmp_path / "one.yaml"), max_epochs=1).stdout)
     assert case.key_metric in alone
     assert [pytest.approx(alone, abs=1e-6)] * 2 == _metrics(done.stdout)
+
+
+def test_two_processes_train_on_the_batch_of_one(case: Case) -> None:
+    """Its images and all their random changes, whether those are of single images or of whole batches."""
+
+    def images(size: int, **process: int) -> torch.Tensor:
+        parser = _small(case, Path())
+        for key, value in case.training(Path(), num_workers=0).items():
+            parser[key] = str(value) if isinstance(value, Path) else value
+        train = parser["train"]
+        loader = train["dataloader"].get("loader", train["dataloader"])  # KDAS's is in one of several scales
+        loader.update(batch_size=size, epoch_length=1, **process)
+        batch = next(iter(parser.get_parsed_content("train#dataloader")))
+        augment = parser.get_parsed_content("train#augmentation") if "augmentation" in train else dict
+        return augment(batch)["image"].as_subclass(torch.Tensor)
+
+    one = images(8, num_replicas=1, rank=0)
+    two = torch.cat([images(4, num_replicas=2, rank=rank) for rank in (0, 1)])
+    apart = (one.flatten(1)[:, None] - two.flatten(1)).abs().amax(-1)  # of each image of one from each of two
+    assert sorted(apart.argmin(1).tolist()) == list(range(len(one)))
+    assert apart.amin(1).max() < 1e-5

@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
-from monai.transforms import Affine, NormalizeIntensity
+from monai.transforms import Affine, Compose, NormalizeIntensity
 
-from medkd.transforms import RandAffineBatchd, RandIntensityBatchd
+from medkd.transforms import SEED, RandAffineBatchd, RandIntensityBatchd
 
 
 def batch(count=4, size=(32, 32), seed=0):
@@ -29,7 +29,8 @@ def test_it_moves_images_as_monai_does(size, mode):
     torch.manual_seed(1)
     moved = transform({"image": images})["image"]
     torch.manual_seed(1)
-    for image, result, matrix in zip(images, moved, transform.matrices(6, size), strict=True):
+    numbers = torch.stack([torch.rand(7) for _ in images])
+    for image, result, matrix in zip(images, moved, transform.matrices(numbers, size), strict=True):
         to_rows, sides = torch.tensor([[0.0, 1.0], [1.0, 0.0]]), torch.tensor([float(size[1]), float(size[0])])
         linear = matrix[:, :2] * sides[:, None] / sides  # x first, in pixels
         affine = torch.eye(3)
@@ -71,7 +72,8 @@ def test_labels_follow_their_images_and_keep_their_values():
 
 def test_angles_and_factors_stay_within_their_ranges_and_have_their_probability():
     torch.manual_seed(0)
-    matrices = RandAffineBatchd("image", rotate_range=0.5, scale_range=0.2, prob=0.7).matrices(4000, (8, 8))[:, :, :2]
+    transform = RandAffineBatchd("image", rotate_range=0.5, scale_range=0.2, prob=0.7)
+    matrices = transform.matrices(torch.rand(4000, 7), (8, 8))[:, :, :2]
     lengths = matrices.norm(dim=1)
     assert 0.8 <= lengths.min() < 0.81
     assert 1.19 < lengths.max() <= 1.2
@@ -88,6 +90,34 @@ def test_the_same_seed_gives_the_same_batch():
         torch.manual_seed(5)
         results.append(transform(batch()))
     assert torch.equal(results[0]["image"], results[1]["image"])
+
+
+def test_what_an_image_becomes_depends_on_its_seed_alone():
+    """So two processes with half a batch each change its images as one process would."""
+    whole = {**batch(6), SEED: torch.arange(6) + 2**31}
+    transform = Compose(
+        [
+            RandAffineBatchd(["image", "label"], mode=["bilinear", "nearest"], rotate_range=0.5, scale_range=0.2),
+            RandIntensityBatchd("image", factors=0.2, offsets=0.1, prob=0.7, noise_std=0.2, noise_prob=0.7),
+            RandAffineBatchd(["image", "label"], mode=["bilinear", "nearest"]),
+        ]
+    )
+    together = transform(whole)
+    for part in (torch.tensor([0, 2, 4]), torch.tensor([5, 3, 1])):
+        torch.rand(7)  # the global generator's state has no part in it
+        alone = transform({key: value[part] for key, value in whole.items()})
+        for key in ("image", "label"):
+            torch.testing.assert_close(alone[key], together[key][part], rtol=0, atol=1e-6)
+    same = transform({**whole, "image": whole["image"][:1].repeat(6, 1, 1, 1)})["image"]
+    assert all(not torch.equal(one, other) for n, one in enumerate(same) for other in same[:n])
+
+
+def test_transforms_in_a_row_draw_different_numbers():
+    content = {"image": smooth(64, (8, 8)), SEED: torch.arange(64)}
+    first = RandAffineBatchd("image", rotate_range=0.5)(content)
+    assert first[SEED].unique().numel() == 64
+    assert not torch.equal(first[SEED], content[SEED])
+    assert torch.equal(RandAffineBatchd("image", rotate_range=0.5)(content)[SEED], first[SEED])
 
 
 def test_without_change_it_normalises_as_monai_does():
