@@ -17,6 +17,7 @@ from medkd.bundle import read_bundle, read_metadata
 from medkd.bundle.runtimes import PRECISIONS, exported_path
 from medkd.bundle.validation import key_score
 from medkd.datasets.datalist import load_datalist
+from medkd.engines.patches import STRIDE
 from medkd.files import atomic_path, sha256
 from medkd.networks.checkpoints import load_model
 from medkd.networks.exported import ExportedNetwork
@@ -63,7 +64,8 @@ def export_bundle(
 ) -> ExportReport:
     """Export the network of ``inference.yaml`` with its weights; the bundle's metadata go into the file.
 
-    The batch is free, the spatial size is the one that inference uses.
+    The batch is free; the spatial size is the one that inference uses, or any multiple of ``STRIDE`` (``medkd.engines``) where its
+    windows are whole sides.
 
     Args:
         bundle: the bundle's folder.
@@ -101,7 +103,7 @@ def export_bundle(
     metadata = {**read_metadata(bundle, model), "student_sha256": sha256(model)}
     with atomic_path(path) as partial, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tracers warn of every shape they take for a constant, which here it is
-        write(network, inputs[0], partial, metadata)
+        write(network, inputs[0], partial, metadata, _whole_sides(bundle, model))
         if precision == "fp16":
             _halve(partial)
         difference, scale = _compare(network, ExportedNetwork(str(partial)), inputs)
@@ -192,6 +194,18 @@ def network_inputs(
     return network, inputs
 
 
+def _whole_sides(bundle: Path, model: Path) -> list[int]:
+    """The axes along which the network sees images of any size."""
+    parser = read_bundle(bundle, model).inference
+    window = parser.get_parsed_content("window_size") if "window_size" in parser else []
+    return [axis for axis, side in enumerate(window, start=2) if side == -1]
+
+
+def _free(whole: Sequence[int]) -> dict[int, Any]:
+    sides = {axis: STRIDE * torch.export.Dim(f"side{axis}", min=1, max=64) for axis in whole}
+    return {0: torch.export.Dim("batch"), **sides}
+
+
 @torch.no_grad()
 def _compare(network: nn.Module, exported: nn.Module, inputs: list[Tensor]) -> tuple[float, float]:
     pairs = [(network(x), exported(x)) for x in inputs]
@@ -199,20 +213,24 @@ def _compare(network: nn.Module, exported: nn.Module, inputs: list[Tensor]) -> t
     return difference, max(float(expected.abs().max()) for expected, _ in pairs)
 
 
-def _write_torchscript(network: nn.Module, example: Tensor, path: Path, metadata: dict[str, Any]) -> None:
+def _write_torchscript(
+    network: nn.Module, example: Tensor, path: Path, metadata: dict[str, Any], whole: Sequence[int]
+) -> None:
     from monai.data.torchscript_utils import save_net_with_metadata
 
     traced: Any = torch.jit.trace(network, example)  # type: ignore[no-untyped-call]
     save_net_with_metadata(traced, str(path), meta_values=metadata)
 
 
-def _write_onnx(network: nn.Module, example: Tensor, path: Path, metadata: dict[str, Any]) -> None:
+def _write_onnx(
+    network: nn.Module, example: Tensor, path: Path, metadata: dict[str, Any], whole: Sequence[int]
+) -> None:
     program: Any = torch.onnx.export(
         network,
-        (_pair(example),),
+        (_doubled(example, whole),),
         input_names=["image"],
         output_names=["pred"],
-        dynamic_shapes=({0: "batch"},),
+        dynamic_shapes=(_free(whole),),
         dynamo=True,
         verbose=False,
     )
@@ -220,9 +238,10 @@ def _write_onnx(network: nn.Module, example: Tensor, path: Path, metadata: dict[
     program.save(str(path), external_data=False)
 
 
-def _write_exported_program(network: nn.Module, example: Tensor, path: Path, metadata: dict[str, Any]) -> None:
-    batch = torch.export.Dim("batch")
-    program = torch.export.export(network, (_pair(example),), dynamic_shapes=({0: batch},))
+def _write_exported_program(
+    network: nn.Module, example: Tensor, path: Path, metadata: dict[str, Any], whole: Sequence[int]
+) -> None:
+    program = torch.export.export(network, (_doubled(example, whole),), dynamic_shapes=(_free(whole),))
     with path.open("wb") as file:
         torch.export.save(program, file, extra_files={"metadata.json": json.dumps(metadata)})
 
@@ -244,12 +263,15 @@ def _halve(path: Path) -> None:
     onnx.save(model, path)
 
 
-def _pair(example: Tensor) -> Tensor:
-    """A batch of two: exporters take a dimension of one for a constant."""
-    return torch.cat([example[:1], example[:1]])
+def _doubled(example: Tensor, whole: Sequence[int]) -> Tensor:
+    """Twice as large along the free axes: exporters take a dimension of one, or one stride, for a constant."""
+    example = example[:1]
+    for axis in (0, *whole):
+        example = torch.cat([example, example], axis)
+    return example
 
 
-FORMATS: dict[str, Callable[[nn.Module, Tensor, Path, dict[str, Any]], None]] = {
+FORMATS: dict[str, Callable[[nn.Module, Tensor, Path, dict[str, Any], Sequence[int]], None]] = {
     "torchscript": _write_torchscript,
     "onnx": _write_onnx,
     "exported_program": _write_exported_program,

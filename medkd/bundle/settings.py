@@ -21,17 +21,19 @@ __all__ = ["adopt", "adopt_student", "check_networks", "settings_of", "student_s
 
 _logger = logging.getLogger(__name__)
 
-# What may be chosen anew: the point at which a student operates, and the scale at which it sees a slide of another scanner.
+# What may be chosen anew: the point at which a student operates, the part of an image that it sees at once, and the scale at
+# which it sees a slide of another scanner.
 # Everything else must be as in training.
 _CHOICES = {
     "threshold": ["threshold"],
     "smoothing": ["smoothing"],
+    "window_size": ["window_size"],
     "downsample": (_SCALE := ["downsample", "mpp"]),
     "mpp": _SCALE,
 }
 _NETWORKS = ("medkd.networks.", "monai.networks.", "torch.nn.")
 _KEYS = {
-    "class_names", "spatial_dims", "pixdim", "patch_size", "image_size", "mean", "std", "smoothing", "threshold",
+    "class_names", "spatial_dims", "pixdim", "patch_size", "window_size", "image_size", "mean", "std", "smoothing", "threshold",
     "downsample", "mpp", "network_def", "kind", "intensity_range", "keep_largest",
 }  # fmt: skip
 

@@ -108,6 +108,22 @@ def test_the_operating_point_may_be_chosen_anew(student):
     assert (parser["threshold"], parser["pixdim"]) == (0.7, [2, 2, -1])
 
 
+def test_the_window_may_be_chosen_anew_and_is_else_that_of_training(student):
+    settings, own = (
+        {"patch_size": [192, 192], "window_size": [-1, -1]},
+        {"patch_size": [64, 64], "window_size": "@patch_size"},
+    )
+    parser = ConfigParser(dict(own))
+    adopt(parser, student(settings))
+    assert parser.get_parsed_content("window_size") == [-1, -1]
+    parser = ConfigParser({**own, "window_size": [256, 256]})
+    adopt(parser, student(settings), given=["window_size"])
+    assert (parser["window_size"], parser["patch_size"]) == ([256, 256], [192, 192])
+    parser = ConfigParser(dict(own))
+    adopt(parser, student({"patch_size": [192, 192]}))  # of a student that knew no windows
+    assert parser.get_parsed_content("window_size") == [192, 192]
+
+
 def test_a_file_without_settings_changes_nothing_and_says_so(student, caplog):
     parser = ConfigParser(INFERENCE)
     adopt(parser, student(None), given=["pixdim"])

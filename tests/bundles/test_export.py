@@ -39,6 +39,26 @@ def test_exported_student_gives_the_network_s_outputs(case: Case, own: Path, exp
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("case", ["confkd"], indirect=True)
+@pytest.mark.parametrize("format_", sorted(FORMATS))
+def test_where_windows_are_whole_sides_images_of_any_size_are_seen(
+    case: Case, trained: Path, tmp_path: Path, format_: str
+) -> None:
+    own = with_student(case, trained, tmp_path)
+    content = torch.load(own / "models" / "model.pt", weights_only=True)
+    content["settings"]["window_size"] = [-1, -1]
+    torch.save(content, own / "models" / "model.pt")
+    report = export_bundle(own, format=format_, images=case.data / "images")
+    network, (first, *_) = network_inputs(own, case.data / "images")
+    assert first.shape[2:] == (64, 64)  # not patches of 32
+    student = ExportedNetwork(str(report.path))
+    with torch.no_grad():
+        for size in ((32, 96), (224, 160)):
+            x = torch.rand(3, 1, *size)
+            torch.testing.assert_close(student(x), network(x), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_metadata_travel_in_the_file(own: Path, exported: dict) -> None:
     name = json.loads((own / "configs" / "metadata.json").read_text())["name"]
     assert load_net_with_metadata(str(exported["torchscript"][0]))[1]["name"] == name
