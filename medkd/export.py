@@ -64,7 +64,7 @@ def export_bundle(
 ) -> ExportReport:
     """Export the network of ``inference.yaml`` with its weights; the bundle's metadata go into the file.
 
-    The batch is free; the spatial size is the one that inference uses, or any multiple of ``STRIDE`` (``medkd.engines``) where its
+    The batch is free; the spatial size is the one that inference uses, or any multiple of ``STRIDE`` (``medkd.engines.patches``) where its
     windows are whole sides.
 
     Args:
@@ -202,7 +202,7 @@ def _whole_sides(bundle: Path, model: Path) -> list[int]:
 
 
 def _free(whole: Sequence[int]) -> dict[int, Any]:
-    sides = {axis: STRIDE * torch.export.Dim(f"side{axis}", min=1, max=64) for axis in whole}
+    sides = {axis: STRIDE * torch.export.Dim(f"side{axis}", min=1) for axis in whole}
     return {0: torch.export.Dim("batch"), **sides}
 
 
@@ -214,7 +214,7 @@ def _compare(network: nn.Module, exported: nn.Module, inputs: list[Tensor]) -> t
 
 
 def _write_torchscript(
-    network: nn.Module, example: Tensor, path: Path, metadata: dict[str, Any], whole: Sequence[int]
+    network: nn.Module, example: Tensor, path: Path, metadata: dict[str, Any], whole: Sequence[int] = ()
 ) -> None:
     from monai.data.torchscript_utils import save_net_with_metadata
 
@@ -223,11 +223,11 @@ def _write_torchscript(
 
 
 def _write_onnx(
-    network: nn.Module, example: Tensor, path: Path, metadata: dict[str, Any], whole: Sequence[int]
+    network: nn.Module, example: Tensor, path: Path, metadata: dict[str, Any], whole: Sequence[int] = ()
 ) -> None:
     program: Any = torch.onnx.export(
         network,
-        (_doubled(example, whole),),
+        (_example(example, whole),),
         input_names=["image"],
         output_names=["pred"],
         dynamic_shapes=(_free(whole),),
@@ -239,9 +239,9 @@ def _write_onnx(
 
 
 def _write_exported_program(
-    network: nn.Module, example: Tensor, path: Path, metadata: dict[str, Any], whole: Sequence[int]
+    network: nn.Module, example: Tensor, path: Path, metadata: dict[str, Any], whole: Sequence[int] = ()
 ) -> None:
-    program = torch.export.export(network, (_doubled(example, whole),), dynamic_shapes=(_free(whole),))
+    program = torch.export.export(network, (_example(example, whole),), dynamic_shapes=(_free(whole),))
     with path.open("wb") as file:
         torch.export.save(program, file, extra_files={"metadata.json": json.dumps(metadata)})
 
@@ -263,15 +263,13 @@ def _halve(path: Path) -> None:
     onnx.save(model, path)
 
 
-def _doubled(example: Tensor, whole: Sequence[int]) -> Tensor:
-    """Twice as large along the free axes: exporters take a dimension of one, or one stride, for a constant."""
-    example = example[:1]
-    for axis in (0, *whole):
-        example = torch.cat([example, example], axis)
-    return example
+def _example(image: Tensor, whole: Sequence[int]) -> Tensor:
+    """Two of everything that is free: exporters take a dimension of one, or one stride, for a constant."""
+    sizes = [2 * STRIDE if axis in whole else size for axis, size in enumerate(image.shape)]
+    return image.new_zeros([2, *sizes[1:]])
 
 
-FORMATS: dict[str, Callable[[nn.Module, Tensor, Path, dict[str, Any], Sequence[int]], None]] = {
+FORMATS: dict[str, Callable[..., None]] = {
     "torchscript": _write_torchscript,
     "onnx": _write_onnx,
     "exported_program": _write_exported_program,

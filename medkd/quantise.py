@@ -61,7 +61,7 @@ def quantise(
     with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder) / "int8.onnx"
         write_int8(path, trial, inputs)
-        layers = _by_sensitivity(path, trial, inputs[:2])
+        layers = _by_sensitivity(path, trial, [x for x in inputs if x.shape == inputs[0].shape][:2])
         for count in _counts(len(layers)):
             kept = _with_sources(path, layers[:count])
             if kept:

@@ -64,6 +64,18 @@ def test_what_bears_it_is_quantised_whole(tmp_path: Path, inputs: list[np.ndarra
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_images_of_several_sizes_calibrate_it(tmp_path: Path, inputs: list[np.ndarray]) -> None:
+    network = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 2, 1)).eval()
+    path = tmp_path / "whole.onnx"
+    FORMATS["onnx"](network, torch.zeros(1, 1, 32, 64), path, {}, [2, 3])
+    sizes = [
+        np.random.default_rng(0).normal(size=(1, 1, *size)).astype("f4") for size in ((32, 64), (64, 32), (96, 96))
+    ]
+    found = quantise(path, tmp_path / "int8.onnx", sizes, score=_score(network, sizes), bound=0.3)
+    assert (found.kept, found.layers) == ((), 2)
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_where_nothing_helps_there_is_no_file_and_every_attempt_is_told(
     tmp_path: Path, inputs: list[np.ndarray]
 ) -> None:

@@ -110,6 +110,7 @@ def adopt(parser: ConfigParser, model: str | Path, *, given: Collection[str] = (
     if problems:
         raise ValueError("; ".join(problems))
     check_networks(parser, settings, model)
+    asked |= {"window_size"} if not isinstance(parser.get("window_size"), str) else set()  # a number was written there
     taken = {key: value for key, value in settings.items() if key in parser and key not in asked}
     for key, value in taken.items():
         if resolved(parser, key) != value:

@@ -45,7 +45,7 @@ class MultiScaleLoader:
         return len(self.loader) * len(self.scales)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """The batches, each at all scales."""
+        """The batches, each at all scales, with the same random changes (``SEED``), as in the released codes."""
         for batch in self.loader:
             for scale in self.scales:
                 yield {key: self._resized(value, scale) if key in self.keys else value for key, value in batch.items()}

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from monai.inferers import Inferer, SliceInferer, SlidingWindowInferer
+from monai.utils import ensure_tuple
 from torch import Tensor
 
 __all__ = ["STRIDE", "patch_inferer"]
@@ -25,8 +26,10 @@ def patch_inferer(patch_size: Sequence[int], spatial_dims: int, *, pictures: boo
     Raises:
         ValueError: for another number of sides.
     """
-    if spatial_dims not in (2, 3) or len(patch_size) != spatial_dims:
-        raise ValueError(f"patch_size: expected {spatial_dims} sides for spatial_dims {spatial_dims}, got {patch_size}")
+    if spatial_dims not in (2, 3) or len(ensure_tuple(patch_size)) != spatial_dims:
+        raise ValueError(
+            f"patch_size and window_size: expected {spatial_dims} sides for spatial_dims {spatial_dims}, got {patch_size}"
+        )
     if -1 in patch_size:
         return _WholeSides(patch_size, pictures=pictures)
     if spatial_dims == 2 and not pictures:

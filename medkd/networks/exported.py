@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from monai.data.meta_tensor import MetaTensor
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 __all__ = ["EXPORTED_SUFFIXES", "RUNTIMES", "ExportedNetwork"]
@@ -25,7 +26,7 @@ _FIRST_ARRAY = threading.Lock()
 class ExportedNetwork(nn.Module):
     """TorchScript (``.ts``), an exported program (``.pt2``) or ONNX (``.onnx``) as an ``nn.Module`` in eval mode.
 
-    The input is of the size that the file was made for; so is the batch, if it is not free in the file. TorchScript runs on
+    The input is of the sizes that the file was made for; so is the batch, if it is not free in the file. TorchScript runs on
     the device that the module is moved to, the others on the CPU, with as many threads as PyTorch; the output is on the
     input's device.
 
@@ -38,7 +39,8 @@ class ExportedNetwork(nn.Module):
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if its suffix is another, or its content no network of that kind.
+        ValueError: if its suffix is another, or its content no network of that kind; by ONNX Runtime and OpenVINO, when called, for
+            images of another size.
         ImportError: if the runtime is not installed, with the pip command.
     """
 
@@ -95,7 +97,8 @@ def _onnx(path: Path) -> Loaded:
     session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
     (name,) = [given.name for given in session.get_inputs()]
     metadata = session.get_modelmeta().custom_metadata_map.get(_METADATA, "")
-    return lambda x: torch.from_numpy(session.run(None, {name: x.contiguous().numpy()})[0]), metadata
+    made_for = _sizes(path, session.get_inputs()[0].shape)
+    return lambda x: torch.from_numpy(session.run(None, {name: made_for(x)})[0]), metadata
 
 
 def _openvino(path: Path) -> Loaded:
@@ -111,8 +114,23 @@ def _openvino(path: Path) -> Loaded:
     # In the precision that the file says: by default it takes less where the CPU has it.
     settings = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "INFERENCE_PRECISION_HINT": "f32"}
     compiled = openvino.compile_model(model, "CPU", settings)
+    made_for = _sizes(path, [side.get_length() if side.is_static else None for side in model.input().partial_shape])
     # A request for each input: a server infers in several threads, and one request takes one input at a time.
-    return lambda x: torch.from_numpy(compiled.create_infer_request().infer([x.contiguous().numpy()])[0]), str(info)
+    return lambda x: torch.from_numpy(compiled.create_infer_request().infer([made_for(x)])[0]), str(info)
+
+
+def _sizes(path: Path, made_for: Sequence[Any]) -> Callable[[Tensor], NDArray[np.float32]]:
+    """Checks an input, whose free axes have no number, and makes an array of it."""
+
+    def check(x: Tensor) -> NDArray[np.float32]:
+        fixed = [size if isinstance(size, int) else found for size, found in zip(made_for, x.shape, strict=True)]
+        if list(x.shape) != fixed:
+            raise ValueError(
+                f"{path}: exported for inputs of {fixed}, found {list(x.shape)}: export it again with this window_size"
+            )
+        return np.ascontiguousarray(x.numpy())
+
+    return check
 
 
 _LOADERS: dict[str, Callable[[Path], Loaded]] = {

@@ -119,6 +119,9 @@ def test_the_window_may_be_chosen_anew_and_is_else_that_of_training(student):
     parser = ConfigParser({**own, "window_size": [256, 256]})
     adopt(parser, student(settings), given=["window_size"])
     assert (parser["window_size"], parser["patch_size"]) == ([256, 256], [192, 192])
+    parser = ConfigParser({**own, "window_size": [256, 256]})
+    adopt(parser, student(settings))  # written in inference.yaml, which export and deploy read too
+    assert parser["window_size"] == [256, 256]
     parser = ConfigParser(dict(own))
     adopt(parser, student({"patch_size": [192, 192]}))  # of a student that knew no windows
     assert parser.get_parsed_content("window_size") == [192, 192]

@@ -8,8 +8,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from monai.bundle import ConfigParser
 from pydicom import dcmread
 
+from medkd.bundle import bundle_path
 from medkd.cli import main
 from medkd.networks import DualBranchUNet, load_model
 from medkd.serving import deploy
@@ -125,4 +127,24 @@ def test_a_contradiction_is_refused_with_both_values(heart: Path, tmp_path: Path
 @pytest.mark.parametrize("case", ["confkd"], indirect=True)
 def test_sides_of_a_patch_that_do_not_fit_the_dimensions_are_refused(case: Case, tmp_path: Path) -> None:
     done = case.train(tmp_path, check=False, spatial_dims=3)
-    assert "patch_size: expected 3 sides for spatial_dims 3, got [32, 32]" in done.stdout + done.stderr
+    assert "window_size: expected 3 sides for spatial_dims 3, got [32, 32]" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("patch", "window"), [([64, 64], [-1, -1]), ([64, 64, 16], [64, 64, 16])])
+def test_a_student_of_the_recipe_sees_whole_slices_and_patches_of_volumes(patch: list[int], window: list[int]) -> None:
+    configs = bundle_path("confkd") / "configs"
+    parser = ConfigParser()
+    parser.read_config([str(configs / "train.yaml"), str(configs / "recipes" / "cpu.yaml")])
+    parser["patch_size"] = patch
+    assert parser.get_parsed_content("window_size") == window
+    parser.get_parsed_content("validate#inferer")
+
+
+@pytest.mark.parametrize("heart", [2], indirect=True, ids=["2D"])
+def test_a_whole_slice_is_looked_at_once(heart: Path, tmp_path: Path) -> None:
+    """With the window from the command line, as with that from the student's file or the configuration."""
+    study = next((heart.parent / "data" / "images").iterdir())
+    patches = _inferred(heart, study, tmp_path / "patches").get_fdata()
+    whole = _inferred(heart, study, tmp_path / "whole", window_size=[-1, -1]).get_fdata()
+    assert patches.shape == whole.shape
+    assert 0 < (patches != whole).mean() < 0.5

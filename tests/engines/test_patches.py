@@ -41,9 +41,10 @@ def test_pictures_have_two_dimensions():
     assert network.shapes == [(1, 3, 64, 64)]
 
 
-@pytest.mark.parametrize(("window", "spatial_dims"), [([32, 32], 3), ([32, 32, 8], 2), ([32], 1)])
+@pytest.mark.parametrize(("window", "spatial_dims"), [([32, 32], 3), ([32, 32, 8], 2), ([32], 1), (-1, 2)])
 def test_another_number_of_sides_is_refused(window, spatial_dims):
     with pytest.raises(
-        ValueError, match=rf"patch_size: expected {spatial_dims} sides for spatial_dims {spatial_dims}, got"
+        ValueError,
+        match=rf"patch_size and window_size: expected {spatial_dims} sides for spatial_dims {spatial_dims}, got",
     ):
         patch_inferer(window, spatial_dims)

@@ -1,5 +1,6 @@
 """An exported network is a network; tests/bundles/test_export.py compares those of the bundles with what they come from."""
 
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -55,6 +56,20 @@ def test_what_is_none_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"none")
     with pytest.raises(ValueError, match=f"{name}: expected an exported network, found none"):
         ExportedNetwork(str(tmp_path / name))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("runtime", ["onnx", "openvino"])
+def test_images_of_another_size_are_refused_where_the_file_has_one(tmp_path: Path, runtime: str) -> None:
+    network, path = nn.Conv2d(1, 2, 3, padding=1).eval(), tmp_path / "model.onnx"
+    FORMATS["onnx"](network, torch.zeros(1, 1, 64, 96), path, {})
+    student = ExportedNetwork(path, runtime)
+    assert student(torch.rand(5, 1, 64, 96)).shape == (5, 2, 64, 96)
+    expected = re.escape("model.onnx: exported for inputs of [5, 1, 64, 96], found [5, 1, 96, 64]: export it again")
+    with pytest.raises(ValueError, match=expected):
+        student(torch.rand(5, 1, 96, 64))
+    FORMATS["onnx"](network, torch.zeros(1, 1, 64, 96), path, {}, [2, 3])
+    assert ExportedNetwork(path, runtime)(torch.rand(1, 1, 96, 2080)).shape == (1, 2, 96, 2080)
 
 
 @pytest.mark.filterwarnings("ignore")
