@@ -14,6 +14,7 @@ import traceback
 from collections import Counter
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from torch.utils import backend_registration
@@ -74,11 +75,26 @@ class Rehearsal(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.waits: Counter[str] = Counter()
+        # A device written in Python cannot have a generator of its own.
+        self._generators = mock.patch.object(torch, "Generator", _generator)
+
+    def __enter__(self) -> "Rehearsal":
+        self._generators.start()
+        super().__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        self._generators.stop()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         ours = _pretend(kwargs.get("device")) or any(isinstance(x, _Pretend) for x in tree_flatten((args, kwargs))[0])
         return _run(func, args, kwargs, self.waits) if ours else func(*args, **kwargs)
+
+
+def _generator(device: Any = "cpu", make: Any = torch.Generator) -> torch.Generator:
+    return make("cpu" if _pretend(device) else device)
 
 
 def _pretend(device: Any) -> bool:
