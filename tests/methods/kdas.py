@@ -38,8 +38,9 @@ METHOD = Method(
         short=[
             "max_epochs=12",
             "epoch_length=5",
-            "val_interval=6",
             "teacher:max_epochs=12",
+            "teacher_def#backbone=lite0",
+            "val_interval=12",
             "network_def={_target_: medkd.networks.PolypPVT, backbone: lite0_tiny, channels: 16, pretrained: imagenet}",
         ],
         order=["kdas"],
