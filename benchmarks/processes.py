@@ -2,9 +2,9 @@
 
 Trainings of a bundle on phantoms, by Gloo on CPUs, one thread for each process, in float32. Two processes draw what the one draws.
 
-    python benchmarks/processes.py [confkd kdas ikdmil compact] [--epochs 3] [--steps 8] [--fixed_statistics]
+    python benchmarks/processes.py [confkd kdas ikdmil compact] [--epochs 3] [--steps 8] [--frozen_batch_norm]
 
-With ``--fixed_statistics`` batch norm keeps the statistics that it has, instead of those of a process's own images: what is then
+With ``--frozen_batch_norm`` batch norm keeps the statistics that it has, instead of those of a process's own images: what is then
 left of a difference is not batch norm's.
 """
 
@@ -29,18 +29,21 @@ BATCH = {
 }
 _CLOCK = "$print('SECONDS', @train#trainer.state.times['EPOCH_COMPLETED'], flush=True)"  # of the last epoch
 # Read as False even where train() sets it. (One line, for it travels in a configuration.)
-_FIXED = (
+_FROZEN = (
     "$setattr(torch.nn.modules.batchnorm._BatchNorm, 'training', property(lambda self: False, lambda self, mode: None))"
 )
 
 
 def train(
-    method: str, folder: Path, settings: dict[str, Any], processes: int, fixed: bool
+    method: str, folder: Path, settings: dict[str, Any], processes: int, frozen: bool
 ) -> tuple[float, dict[tuple[str, int], float]]:
     """Seconds of the last epoch, and the loss terms by name and epoch."""
     configs, store = BUNDLES / METHODS[method] / "configs", f"sqlite:///{folder / 'mlruns.db'}"
     folder.mkdir()
-    changes = {"finalize": [_CLOCK, "$medkd.distributed.stop()"][:processes], "+initialize": [_FIXED] if fixed else []}
+    changes = {
+        "finalize": [_CLOCK, "$medkd.distributed.stop()"][:processes],
+        "+initialize": [_FROZEN] if frozen else [],
+    }
     (folder / "changes.json").write_text(json.dumps(changes))
     files = ["train.yaml", "multi_gpu_train.yaml"][:processes]
     names = [*(str(configs / name) for name in files), str(folder / "changes.json")]
@@ -74,7 +77,7 @@ def main() -> int:
     parser.add_argument("methods", nargs="*", default=list(BATCH), type=known)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--steps", type=int, default=8)
-    parser.add_argument("--fixed_statistics", action="store_true")
+    parser.add_argument("--frozen_batch_norm", action="store_true")
     options = parser.parse_args()
     print(
         "| bundle | largest difference of a term: in the first epoch | in all | images per second, two processes over one |"
@@ -91,7 +94,7 @@ def main() -> int:
                 "val_interval": 0,
             }
             (one, alone), (two, pair) = (
-                train(method, Path(made) / f"{n}", {**settings, key: batch // n}, n, options.fixed_statistics)
+                train(method, Path(made) / f"{n}", {**settings, key: batch // n}, n, options.frozen_batch_norm)
                 for n in (1, 2)
             )
         apart = {place: abs(alone[place] - pair[place]) for place in alone}

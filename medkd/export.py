@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -269,7 +269,13 @@ def _example(image: Tensor, whole: Sequence[int]) -> Tensor:
     return image.new_zeros([2, *sizes[1:]])
 
 
-FORMATS: dict[str, Callable[..., None]] = {
+class _Write(Protocol):
+    def __call__(
+        self, network: nn.Module, example: Tensor, path: Path, metadata: dict[str, Any], whole: Sequence[int] = ()
+    ) -> None: ...
+
+
+FORMATS: dict[str, _Write] = {
     "torchscript": _write_torchscript,
     "onnx": _write_onnx,
     "exported_program": _write_exported_program,

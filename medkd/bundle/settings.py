@@ -110,7 +110,10 @@ def adopt(parser: ConfigParser, model: str | Path, *, given: Collection[str] = (
     if problems:
         raise ValueError("; ".join(problems))
     check_networks(parser, settings, model)
-    asked |= {"window_size"} if not isinstance(parser.get("window_size"), str) else set()  # a number was written there
+    if not isinstance(
+        parser.get("window_size"), str
+    ):  # as shipped it refers to patch_size: this one was chosen in the file
+        asked.add("window_size")
     taken = {key: value for key, value in settings.items() if key in parser and key not in asked}
     for key, value in taken.items():
         if resolved(parser, key) != value:
