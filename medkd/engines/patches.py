@@ -24,12 +24,14 @@ def patch_inferer(patch_size: Sequence[int], spatial_dims: int, *, pictures: boo
         pictures: the images have two dimensions themselves.
 
     Raises:
-        ValueError: for another number of sides.
+        ValueError: for another number of sides, or impossible ones.
     """
     if spatial_dims not in (2, 3) or len(ensure_tuple(patch_size)) != spatial_dims:
         raise ValueError(
             f"patch_size and window_size: expected {spatial_dims} sides for spatial_dims {spatial_dims}, got {patch_size}"
         )
+    if any(side < 1 and side != -1 for side in patch_size):  # MONAI takes them all for the whole side
+        raise ValueError(f"patch_size and window_size: expected sides > 0, or -1 for the whole side, got {patch_size}")
     if -1 in patch_size:
         return _WholeSides(patch_size, pictures=pictures)
     if spatial_dims == 2 and not pictures:

@@ -41,6 +41,14 @@ def test_pictures_have_two_dimensions():
     assert network.shapes == [(1, 3, 64, 64)]
 
 
+@pytest.mark.parametrize("window", [[0, 32], [-2, -1], [32, -32]])
+def test_sides_that_cannot_be_are_refused(window):
+    with pytest.raises(
+        ValueError, match="patch_size and window_size: expected sides > 0, or -1 for the whole side, got"
+    ):
+        patch_inferer(window, 2)
+
+
 @pytest.mark.parametrize(("window", "spatial_dims"), [([32, 32], 3), ([32, 32, 8], 2), ([32], 1), (-1, 2)])
 def test_another_number_of_sides_is_refused(window, spatial_dims):
     with pytest.raises(
