@@ -53,6 +53,7 @@ def _serve(address: str) -> None:
     import monai.bundle  # noqa: F401
     import onnxscript  # noqa: F401
     import torch
+    from mlflow.utils import requirements_utils
     from stores import copy_tables  # beside this file, which runs as a program
 
     import medkd.bundle
@@ -60,6 +61,7 @@ def _serve(address: str) -> None:
     import medkd.handlers  # noqa: F401
 
     copy_tables()
+    requirements_utils._init_modules_to_packages_map()  # all files of all packages, for a student that is logged
     torch.set_num_threads(1)
     parent = os.getppid()
     with socket.socket(socket.AF_UNIX) as listener:

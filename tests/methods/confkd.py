@@ -33,7 +33,7 @@ METHOD = Method(
     case=case,
     terms=["train/kl", "train/pce"],
     demo=Demo(
-        short=["max_epochs=4", "val_interval=4"],
+        short=["max_epochs=4", "epoch_length=11", "val_interval=4"],
         order=["weak_only", "kl_entropy", "full_supervision"],
         student="kl_entropy",
         least=0.5,

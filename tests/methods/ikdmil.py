@@ -37,7 +37,7 @@ METHOD = Method(
     case=case,
     terms=["train/distillation"],
     demo=Demo(
-        short=["teacher_epochs=2", "max_epochs=4", "epoch_length=6", "val_interval=2", "image_size=[64, 64]"],
+        short=["teacher_epochs=2", "max_epochs=3", "epoch_length=6", "val_interval=3", "image_size=[64, 64]"],
         order=["all_foreground", "mil_teacher", "full_supervision"],
         student="role_switch",
         least=0.82,  # after one step it is .77
