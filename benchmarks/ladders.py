@@ -4,6 +4,7 @@
     python benchmarks/ladders.py confkd-seeds-3 ACDC OUT --seeds 0 1 2
     python benchmarks/ladders.py ikdmil-gm GLAS OUT
     python benchmarks/ladders.py compact-polyp POLYP OUT    # after `kdas`, whose teacher of seed 0 teaches
+    python benchmarks/ladders.py compact-acdc ACDC OUT      # after `compact-acdc-teacher ACDC OUT --seeds 0`
 
 POLYP is the folder of TrainDataset and TestDataset, ACDC that of patient001, patient002, …, GLAS that of images, masks and
 grade.csv. OUT/data gets the datalist, OUT/NAME the cells, their scores per case, and the tables.
@@ -60,6 +61,11 @@ def _compact_polyp(*data: str) -> Table:
     return Table("compact_segmentation", kind, ["polyp"], [], ["folder"], teacher="kdas")
 
 
+def _compact_acdc(*settings: str, rung: str = "folder", teacher: str = "compact-acdc-teacher") -> Table:
+    kind = ["acdc", "--strong", "3", "--weak", "random"]
+    return Table("compact_segmentation", kind, ["heart"], list(settings), [rung], teacher=teacher)
+
+
 TABLES = {
     "kdas": _polyp("cpu", teacher_epochs=20),
     "kdas-20-epochs": _polyp("cpu", settings=("max_epochs=20",), teacher_epochs=20),
@@ -79,6 +85,9 @@ TABLES = {
     "ikdmil-dice": _glas(_DICE, ["mil_teacher", "pseudo_masks", "fusion", "role_switch"]),
     "compact-polyp": _compact_polyp(),
     "compact-polyp-200": _compact_polyp("--labelled", "200"),
+    "compact-acdc-teacher": _compact_acdc(rung="teacher", teacher=""),
+    "compact-acdc": _compact_acdc(),
+    "compact-acdc-3": _compact_acdc("supervision=strong"),  # masks of 3 patients; the teacher's prediction of all
     "ikdmil-gpu": _glas(_GLAND, [], "gpu"),
 }
 
