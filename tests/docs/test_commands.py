@@ -180,7 +180,7 @@ def test_cardiac_mri(reader):
     reader.follow(part("README.md", CLINIC))
     assert (reader.root / "seg.dcm").is_file()
     assert (reader.root / "APP" / "model" / "heart").exists()
-    reader.follow(part("bundles/confkd_cardiac_mri_segmentation/docs/README.md"), reader.copy("another"))
+    reader.follow(part("bundles/confkd_cardiac_mri_segmentation/docs/README.md"), heart)
 
 
 def test_the_first_student(reader):
@@ -280,7 +280,7 @@ def test_polyps(reader):
     assert {path.name for path in (polyp / "models").iterdir()} >= {"model.pt", "model.onnx", "model.ts", "model.pt2"}
     deployed = reader.root / "APP" / "model" / "kdas_polyp" / "models" / "model.pt"
     assert deployed.read_bytes() == (polyp / "models" / "model.pt").read_bytes()
-    reader.follow(part("bundles/kdas_polyp_segmentation/docs/README.md"), reader.copy("another"))
+    reader.follow(part("bundles/kdas_polyp_segmentation/docs/README.md"), polyp)
 
 
 def test_tumour_maps(reader):

@@ -34,7 +34,13 @@ class Server:
         self.process: subprocess.Popen | None = None
         self.python, self.app, self.studies, self.log = python, app, str(studies), folder / "server.log"
         self.store = f"sqlite:///{folder / 'mlruns.db'}"
-        self.environment = {"MONAI_LABEL_TRACKING_URI": self.store, "OMP_NUM_THREADS": "1", **environment}
+        # By default a server scores its studies at its start and with every next one, in processes that each import MONAI.
+        own = {
+            "MONAI_LABEL_TRACKING_URI": self.store,
+            "MONAI_LABEL_AUTO_UPDATE_SCORING": "false",
+            "OMP_NUM_THREADS": "1",
+        }
+        self.environment = {**own, **environment}
 
     def start(self, *options: str) -> "Server":
         command = [str(self.python.parent / "monailabel"), "start_server", "--app", str(self.app)]

@@ -55,7 +55,7 @@ def server(label_env, tmp_path_factory):
     for name, red in COLOURS.items():
         Image.new("RGB", (64, 48), (red, 120, 160)).save(studies / f"{name}.png")
     deploy(dark_is_tumour(folder / "bundles"), folder / "app")
-    made = Server(label_env, folder / "app", studies, folder)
+    made = Server(label_env, folder / "app", studies, folder, MONAI_LABEL_AUTO_UPDATE_SCORING="true")
     yield made.start()
     made.stop()
 

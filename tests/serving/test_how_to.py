@@ -45,7 +45,7 @@ def desk(label_env, tmp_path, monkeypatch):
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
 def test_from_a_trained_bundle_to_a_served_and_retrained_one(desk, label_env):
-    server = Server(label_env, desk / "APP", desk / "STUDIES", desk)
+    server = Server(label_env, desk / "APP", desk / "STUDIES", desk, MONAI_LABEL_AUTO_UPDATE_SCORING="true")
     typed = [
         command.replace(":8000", f":{server.port}").replace("port 8000", f"port {server.port}")
         for command in blocks()[0]
