@@ -8,6 +8,7 @@ from medkd.transforms.cases import LoadCased
 from medkd.transforms.checks import CheckCased, CheckFilesd
 from medkd.transforms.predictions import LoadPredictiond
 from medkd.transforms.seeds import seed_label
+from medkd.transforms.sizes import Resized
 from medkd.transforms.spacing import Spacingd
 from medkd.transforms.standard import intensities, network_grid
 from medkd.transforms.supervision import SupervisionLabelsd
@@ -25,6 +26,7 @@ __all__ = [
     "LoadTiled",
     "RandAffineBatchd",
     "RandIntensityBatchd",
+    "Resized",
     "Spacingd",
     "SupervisionLabelsd",
     "intensities",

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 import numpy as np
-from monai.transforms import Compose, NormalizeIntensityd, Resized, ScaleIntensityRanged, Transform, Transposed
+from monai.transforms import Compose, NormalizeIntensityd, ScaleIntensityRanged, Transform, Transposed
 from monai.utils import ensure_tuple
 
+from medkd.transforms.sizes import Resized
 from medkd.transforms.spacing import Spacingd
 
 __all__ = ["intensities", "network_grid"]
