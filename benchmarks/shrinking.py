@@ -1,6 +1,6 @@
-"""What decoding a JPEG at a reduced size would save of the time until a frame has the network's size.
+"""How long a picture takes until it has the network's size: decoding, whole and reduced, and MONAI's filter and ours.
 
-    python benchmarks/decoding.py
+    python benchmarks/shrinking.py
 
 JPEG's own scaling (Pillow's ``draft``) gives a half, a quarter or an eighth, where that is still as large as the target.
 """
@@ -10,11 +10,12 @@ import statistics
 import time
 from collections.abc import Callable
 
+import monai.transforms
 import numpy as np
 import torch
-from monai.transforms import Resize
 from PIL import Image
 
+import medkd.transforms
 from medkd.datasets.polyp_phantoms import polyp_phantom
 
 ROUNDS = 15
@@ -22,16 +23,18 @@ ROUNDS = 15
 
 def main() -> None:
     torch.set_num_threads(1)
-    for side, target in ((384, 192), (384, 352), (1024, 192), (1024, 352)):
-        frame, _ = polyp_phantom(np.random.default_rng(0), size=side)
+    print("| frame | target | decoded | reduced | MONAI's filter | ours |\n|---|---|---|---|---|---|")
+    for width in (384, 622, 1024, 1920):
+        frame, _ = polyp_phantom(np.random.default_rng(0), size=width)
         file = io.BytesIO()
         Image.fromarray(frame).save(file, "JPEG", quality=90)
-        resize = Resize((target, target), mode="bilinear", anti_aliasing=True)
-        whole, reduced = ms(lambda f=file, s=side: decode(f, s)), ms(lambda f=file, t=target: decode(f, t))
-        both = [ms(lambda f=file, s=size, r=resize: r(decode(f, s))) for size in (side, target)]
-        print(
-            f"{side}² to {target}²: decoded {whole:.1f} ms, reduced {reduced:.1f} ms; with the change of size {both[0]:.1f} and {both[1]:.1f} ms"
-        )
+        for side in (192, 352):
+            times = [ms(lambda f=file, t=target: decode(f, t)) for target in (width, side)]
+            item = {"image": decode(file, width)}
+            for transforms in (monai.transforms, medkd.transforms):
+                resize = transforms.Resized("image", (side, side), mode="bilinear", anti_aliasing=True)
+                times.append(ms(lambda r=resize, i=item: r(i)))
+            print(f"| {width} × {frame.shape[0]} | {side}² | " + " | ".join(f"{one:.1f}" for one in times) + " |")
 
 
 def decode(file: io.BytesIO, target: int) -> torch.Tensor:
