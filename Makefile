@@ -1,7 +1,8 @@
 # make demo   the main job on synthetic data, in minutes     make test   the whole suite
 PYTHON ?= python3.11
 METHOD ?= confkd
-PROCESSES ?= 2
+# For 2 cores: tests wait for servers.
+PROCESSES ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 # Containers often set this: every program would then compile all that it imports anew, which takes MONAI's 12 seconds.
