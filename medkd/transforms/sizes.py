@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from monai import transforms
+from monai.utils import convert_to_tensor, ensure_tuple
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -15,17 +16,15 @@ _FILTERED = ("bilinear", "bicubic")
 
 
 class Resized(transforms.Resized):
-    """MONAI's ``Resized``, whose ``anti_aliasing`` is torch's; arguments, errors and the inverse are the same.
+    """MONAI's ``Resized``, whose ``anti_aliasing`` of pictures is torch's; arguments, errors and the inverse are the same.
 
-    MONAI's smooths by a Gaussian before it samples, which takes 0.7 s of a frame of 1920 × 1072 pixels. Torch's kernel is as wide as what
-    becomes one pixel, as Pillow's is, and takes 0.02 s. Modes that torch has no filter for are left to MONAI.
+    MONAI's smooths by a Gaussian before it samples, which takes 0.7 s of a frame of 1920 × 1536 pixels. Torch's kernel is as wide as what
+    becomes one pixel, as Pillow's is, and takes 0.02 s. Volumes, and modes that torch has no filter for, are left to MONAI.
     """
 
-    def __init__(
-        self, keys: str | Sequence[str], spatial_size: Sequence[int] | int, size_mode: str = "all", **others: Any
-    ) -> None:
-        super().__init__(keys, spatial_size, size_mode, **others)
-        self.resizer = _Resize(spatial_size, size_mode, lazy=self.lazy)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.resizer = _Resize(self.resizer.spatial_size, self.resizer.size_mode, lazy=self.lazy)
 
 
 class _Resize(transforms.Resize):
@@ -39,11 +38,12 @@ class _Resize(transforms.Resize):
         dtype: Any = None,
         lazy: bool | None = None,
     ) -> Tensor:
-        ours = bool(anti_aliasing) and mode in _FILTERED and anti_aliasing_sigma is None and not lazy
+        picture = img.ndim == 3 and len(ensure_tuple(self.spatial_size)) <= 2
+        ours = picture and bool(anti_aliasing) and mode in _FILTERED and anti_aliasing_sigma is None and not lazy
         smooth = anti_aliasing and not ours
         resized: Tensor = super().__call__(img, mode, align_corners, smooth, anti_aliasing_sigma, dtype, lazy)
         if ours and any(after < before for after, before in zip(resized.shape[1:], img.shape[1:], strict=True)):
-            image, size = img.as_subclass(Tensor)[None].to(resized.dtype), tuple(resized.shape[1:])
+            image, size = convert_to_tensor(img, track_meta=False)[None].to(resized.dtype), tuple(resized.shape[1:])
             found = interpolate(image, size, mode=str(mode), align_corners=align_corners, antialias=True)
             resized.as_subclass(Tensor).copy_(found[0])
         return resized

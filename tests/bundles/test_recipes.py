@@ -14,8 +14,8 @@ RECIPES = sorted((ROOT / "bundles").glob("*/configs/recipes/*.yaml"))
 def test_a_recipe_changes_what_train_yaml_has(recipe: Path) -> None:
     train = recipe.parents[1] / "train.yaml"
     shipped, changed = (ConfigParser.load_config_file(str(path)) for path in (train, recipe))
-    assert {key.partition("#")[0] for key in changed} <= shipped.keys()
-    assert all(shipped[key] != value for key, value in changed.items() if key in shipped)
+    parser = ConfigParser(shipped)
+    assert all(parser[key] != value for key, value in changed.items())  # a KeyError names one that is not there
     parser = ConfigParser()
     parser.read_config([str(train), str(recipe)])
     parser.update({"device": "cpu", "network_def#pretrained": None} if "pretrained" in parser["network_def"] else {})

@@ -1,7 +1,7 @@
 """Every command of the documentation, word by word in a shell, where a reader would type it.
 
 What is made smaller is what a reader may edit: the configurations of a working copy of a bundle, and the sources; and the
-number of a ladder's seeds.
+number of a ladder's seeds. A page that repeats another's words in the same folder types them once.
 """
 
 import os

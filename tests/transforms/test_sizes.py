@@ -9,6 +9,8 @@ from PIL import Image
 
 from medkd.transforms import Resized
 
+BOTH = (Resized, monai.Resized)
+
 
 @pytest.fixture
 def frame() -> MetaTensor:
@@ -43,22 +45,32 @@ def test_lines_finer_than_a_pixel_become_grey() -> None:
 
 def test_what_it_leaves_is_what_monai_leaves(frame: MetaTensor) -> None:
     """The affine, and the way back to the frame's own size."""
-    ours, theirs = (resized(transform, frame, (32, 64)) for transform in (Resized, monai.Resized))
+    ours, theirs = (resized(transform, frame, (32, 64)) for transform in BOTH)
     assert torch.equal(ours.affine, theirs.affine)
     assert ours.applied_operations[-1]["extra_info"] == theirs.applied_operations[-1]["extra_info"]
-    back, theirs = (there_and_back(transform, frame) for transform in (Resized, monai.Resized))
+    back, theirs = (there_and_back(transform, frame) for transform in BOTH)
     assert back.shape == frame.shape
     assert torch.equal(back.affine, theirs.affine)
     assert (back - theirs).abs().mean() < 5 < (frame - theirs).abs().mean()
 
 
-def test_masks_and_other_filters_are_left_to_monai(frame: MetaTensor) -> None:
-    for others in (
+@pytest.mark.parametrize(
+    "others",
+    [
         {"mode": "nearest-exact"},
         {"mode": "area", "anti_aliasing": True},
         {"mode": "bilinear", "anti_aliasing": True, "anti_aliasing_sigma": 2.0},
-    ):
-        ours, theirs = (
-            transform("image", (32, 64), **others)({"image": frame})["image"] for transform in (Resized, monai.Resized)
-        )
-        assert torch.equal(ours, theirs)
+    ],
+)
+def test_masks_and_other_filters_are_left_to_monai(frame: MetaTensor, others: dict[str, object]) -> None:
+    assert torch.equal(*(made("image", (32, 64), **others)({"image": frame})["image"] for made in BOTH))
+
+
+def test_volumes_are_left_to_monai(frame: MetaTensor) -> None:
+    ours, theirs = (made("image", (2, 32, 64), "all", "bilinear", anti_aliasing=True) for made in BOTH)
+    assert torch.equal(ours({"image": frame[None]})["image"], theirs({"image": frame[None]})["image"])
+
+
+def test_arrays_are_taken_too(frame: MetaTensor) -> None:
+    transform = Resized(["image"], (32, 64), "all", "bilinear", anti_aliasing=True)
+    assert torch.equal(transform({"image": frame.numpy()})["image"], transform({"image": frame})["image"])
