@@ -36,16 +36,16 @@ METHOD = Method(
     terms=["train/attention"],
     demo=Demo(
         short=[
-            "max_epochs=6",
+            "max_epochs=12",
             "epoch_length=5",
-            "teacher:max_epochs=4",
+            "teacher:max_epochs=12",
             "teacher_def#backbone=lite0",
-            "val_interval=6",
+            "val_interval=12",
             "network_def={_target_: medkd.networks.PolypPVT, backbone: lite0_tiny, channels: 16, pretrained: imagenet}",
         ],
         order=["kdas"],
         student="kdas",
-        least=0.3,  # after one step it is .05
+        least=0.4,  # after one step it is .05
     ),
     alone={"alpha": 0},
     sources={"POLYP_FOLDER": sources.polyp, "FRAMES": sources.frames, "MASKS": sources.frame_masks},

@@ -91,6 +91,4 @@ def test_what_is_deployed_on_slides_is_what_was_scored_on_tiles(folder, tmp_path
     overrides = {f"network_def#{key}": value for key, value in options.items()}
     slide = slide_map(picture, weights, tmp_path / "out", downsample=2, **overrides)
     assert np.ptp(slide) > 0.4
-    apart = np.abs(slide - tile.reshape(240, 2, 288, 2).mean((1, 3)))
-    assert apart[4:-4, 4:-4].max() < 0.01
-    assert apart.max() < 0.03  # at the border, which the way to the size of the tile flattens
+    assert np.abs(slide - tile.reshape(240, 2, 288, 2).mean((1, 3))).max() < 0.02

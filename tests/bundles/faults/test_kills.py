@@ -49,7 +49,7 @@ def _status(root: Path) -> list[str]:
 
 def test_killed_at_any_moment(case: Case, trained: Path, program: Program, moments: int, tmp_path: Path) -> None:
     chance, killed = random.Random(case.bundle.name), []
-    for number in range(max(2, TIMES)):  # the second is of a training that goes on
+    for number in range(TIMES):
         at = chance.randint(1, moments)
         done = _run(program, case, tmp_path, resume=str(number > 0).lower(), KILL_AT=at)
         assert done.returncode in (0, KILLED), f"moment {at} of {moments}: {done.stderr}"
