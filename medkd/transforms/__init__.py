@@ -9,6 +9,7 @@ from medkd.transforms.checks import CheckCased, CheckFilesd
 from medkd.transforms.predictions import LoadPredictiond
 from medkd.transforms.seeds import seed_label
 from medkd.transforms.sizes import Resized
+from medkd.transforms.smoothing import SmoothMapd
 from medkd.transforms.spacing import Spacingd
 from medkd.transforms.standard import intensities, network_grid
 from medkd.transforms.supervision import SupervisionLabelsd
@@ -27,6 +28,7 @@ __all__ = [
     "RandAffineBatchd",
     "RandIntensityBatchd",
     "Resized",
+    "SmoothMapd",
     "Spacingd",
     "SupervisionLabelsd",
     "intensities",

@@ -76,19 +76,19 @@ def test_a_slide_s_map_is_the_map_of_the_whole(folder, tmp_path):
 
 
 def test_what_is_deployed_on_slides_is_what_was_scored_on_tiles(folder, tmp_path):
-    """The student sees two pixels as one: on slides by downsample, on tiles by their size."""
+    """The student sees two pixels as one: on slides by downsample, on tiles by their size. Glass goes on beyond both."""
     picture, weights = tmp_path / "square.png", tmp_path / "linear.pt"
-    pixels = np.full((480, 576, 3), 230, np.uint8)
+    pixels = np.full((480, 576, 3), 255, np.uint8)
     pixels[160:320, 200:400] = 40
     Image.fromarray(pixels).save(picture)
     network = torch.nn.Conv2d(3, 1, 1)
     with torch.no_grad():
-        network.weight.fill_(-0.05)
-        network.bias.fill_(0.4)
+        network.weight.fill_(0.05)
+        network.bias.fill_(0.3)
     torch.save({"model": network.state_dict()}, weights)
     options = {"_target_": "torch.nn.Conv2d", "in_channels": 3, "out_channels": 1, "kernel_size": 1}
     tile = tile_map(picture, weights, [240, 288], network_def=options)
     overrides = {f"network_def#{key}": value for key, value in options.items()}
     slide = slide_map(picture, weights, tmp_path / "out", downsample=2, **overrides)
     assert np.ptp(slide) > 0.4
-    assert np.abs(slide - tile.reshape(240, 2, 288, 2).mean((1, 3))).max() < 0.02
+    assert np.abs(slide - tile.reshape(240, 2, 288, 2).mean((1, 3))).max() < 0.01  # to the corners
