@@ -15,7 +15,7 @@ from medkd.bundle.command_line import is_bundle_run, overrides
 from medkd.files import atomic_path
 from medkd.folder_lock import lock
 
-__all__ = ["begin", "chosen", "existing", "names_before", "run_name", "start_training"]
+__all__ = ["begin", "chosen", "existing", "names_before", "run_name", "sqlite_uri", "start_training"]
 
 _NAMES = "run_name.txt"
 _before: dict[str, list[str]] = {}
@@ -112,6 +112,16 @@ def run_name(state_dir: str, *, prefix: str, resume: bool = False) -> str:
 def names_before(name: str) -> list[str]:
     """The runs of the same folder that a new run of this process takes the place of: none of them still runs."""
     return _before.get(name, [])
+
+
+def sqlite_uri(path: str | Path) -> str:
+    """The address of the MLflow store in a file.
+
+    What would be misread in it is quoted, nothing else: for the quoted space of ``monai.utils.path_to_sqlite_uri`` MLflow makes
+    a second, empty folder.
+    """
+    place = str(Path(path).resolve()).replace("%", "%25").replace("?", "%3F").replace("#", "%23")
+    return f"sqlite:///{place}"
 
 
 def existing(path: str) -> str | None:

@@ -15,7 +15,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from medkd.files import sha256
-from medkd.handlers.offline_store import artifact_dir, in_use, named, store_uri
+from medkd.handlers.offline_store import artifact_dir, in_use, named, store_file, store_uri
 from medkd.handlers.tracking_client import unreachable, wait_less
 
 __all__ = ["sync"]
@@ -46,7 +46,7 @@ def sync(folder: str | Path, tracking_uri: str | None = None) -> Iterator[str]:
         ValueError: if no server is named.
         ConnectionError: if it cannot be reached.
     """
-    database = Path(store_uri(folder).removeprefix("sqlite:///"))
+    database = store_file(folder)
     if not database.is_file():
         raise FileNotFoundError(f"{database}: expected runs that went on without their server, found no such file")
     uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")

@@ -7,10 +7,11 @@ from contextlib import nullcontext
 import pytest
 import torch
 from filelock import FileLock
+from mlflow import MlflowClient
 from monai.bundle import ConfigWorkflow
 
 from medkd.folder_lock import unlock
-from medkd.runs import begin, names_before, run_name, start_training
+from medkd.runs import begin, names_before, run_name, sqlite_uri, start_training
 
 PROGRAM = "/x/monai/bundle/__main__.py"
 
@@ -195,3 +196,10 @@ def test_both_at_once_are_refused(before, program):
 def test_a_server_may_train_again_and_again(before, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["monailabel", "start_server"])
     start(before)
+
+
+def test_the_address_of_a_store_is_that_of_its_file(tmp_path):
+    place = tmp_path / "mit raum? 100 %20 #1"
+    place.mkdir()
+    MlflowClient(sqlite_uri(place / "runs.db")).search_experiments()
+    assert (place / "runs.db").stat().st_size > 0

@@ -62,16 +62,23 @@ def _without_weights(value: Any) -> Any:
     return {**{key: _without_weights(one) for key, one in value.items()}, **none}
 
 
-def adopt_student() -> None:
+def adopt_student(*, required: bool = False) -> None:
     """Take on the settings of the student at ``model_path``, before the network of what applies it is made.
 
+    Args:
+        required: it has to be there now; otherwise that it is not is told where it is loaded.
+
     Raises:
-        ValueError: where the command line contradicts them, with both values of every key.
+        FileNotFoundError: if it is required, and not there.
+        ValueError: where the command line contradicts them, with both values of every key, or for a threshold beyond 0 and 1.
     """
     parser = running_parser()
     model = Path(parser.get_parsed_content("model_path"))
-    if model.is_file():  # that it is not there is told where it is loaded
+    if required or model.is_file():
         adopt(parser, model, given=given_keys(sys.argv))
+    threshold = resolved(parser, "threshold") if "threshold" in parser else None
+    if isinstance(threshold, int | float) and not 0 <= threshold <= 1:
+        raise ValueError(f"threshold: expected a number from 0 to 1, found {threshold:g}")
 
 
 def settings_of(model: str | Path) -> dict[str, Any]:
@@ -119,6 +126,10 @@ def adopt(parser: ConfigParser, model: str | Path, *, given: Collection[str] = (
         if resolved(parser, key) != value:
             _logger.info("%s: %s, with which %s was trained", key, value, model)
     change(parser, taken)
+    smoothing = resolved(parser, "smoothing")
+    if "smoothing" in asked and "threshold" in taken and smoothing != settings.get("smoothing"):
+        known = (taken["threshold"], settings.get("smoothing"), smoothing)
+        _logger.warning("threshold: %s was calibrated on maps of a smoothing of %s, not of %s", *known)
 
 
 def _contradictions(

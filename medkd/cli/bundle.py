@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 
 from medkd.library import bundle_names
 
@@ -21,4 +22,6 @@ def _run(options: argparse.Namespace) -> None:
 
     folder = copy_bundle(options.name, options.folder)
     print(f"Bundle: {folder}")
-    print(f"Next:   cd {folder}    # configs/train.yaml tells what can be set, docs/README.md how to train")
+    print(
+        f"Next:   cd {shlex.quote(str(folder))}    # configs/train.yaml tells what can be set, docs/README.md how to train"
+    )

@@ -39,7 +39,8 @@ def with_predictions(
 
     Raises:
         ValueError: if a folder is required and not given.
-        DataError: with every image that has no prediction or has changed since, and every name that two images share.
+        DataError: with every image that has no prediction, has changed since or is said to be its own, and every name that two
+            images share.
     """
     if folder is None and required:
         raise ValueError("teacher_dir: expected a folder of predictions, as `medkd teach` writes it, found none given")
@@ -52,6 +53,11 @@ def with_predictions(
     problems += [f"{name}: expected images of different names, found {names[name]} of this" for name in twice]
     lacking = [item for item, path in found if path is None and not (leave_out and "label" not in item)]
     problems += [known.lack(item["image"]) for item in lacking]
+    problems += [
+        f"{path}: expected a prediction, found the image itself"
+        for item, path in found
+        if path and path.samefile(item["image"])
+    ]
     if problems:
         raise DataError(folder, problems)
     left = sum(path is None for _, path in found)
@@ -93,8 +99,8 @@ class PredictionFolder:
             if twice:
                 raise DataError(path, twice)
             return cls(path, by_name={_stem(file): file for file in files})
-        rows = list(read_index(path))
-        content = {row["sha256"]: path / row["prediction"] for row in rows if (path / row["prediction"]).is_file()}
+        rows = [row for row in read_index(path) if (path / row["prediction"]).is_file()]
+        content = {row["sha256"]: path / row["prediction"] for row in rows}
         return cls(path, by_content=content, _names=frozenset(Path(row["image"]).name for row in rows))
 
     def find(self, image: str | Path) -> Path | None:

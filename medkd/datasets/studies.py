@@ -41,13 +41,17 @@ def find_frames(path: str | Path) -> list[dict[str, str]]:
 
     Raises:
         FileNotFoundError: if the path does not exist or holds no image.
-        ValueError: if two images would give results of one name.
+        ValueError: if the file is of another kind, or two images would give results of one name.
     """
     path = Path(path)
     found = [path] if path.is_file() else sorted(p for p in path.glob("[!.]*") if is_frame(p))
     if not found:
         raise FileNotFoundError(
             f"{path}: expected an image file or a folder of {', '.join(FRAME_SUFFIXES)}, found none"
+        )
+    if not is_frame(found[0]):
+        raise ValueError(
+            f"{path}: expected an image file ({', '.join(FRAME_SUFFIXES)}), found another; slides are for configs/slides.yaml"
         )
     return _distinct(path, found, [image.stem for image in found])
 

@@ -27,7 +27,7 @@ class TwoGroupBatchSampler(Sampler[list[Draw]]):
         dataset: has ``first_group``, a flag per image; see ``SeededCacheDataset``.
         batch_size: images per batch and process; >= 1.
         first_fraction: share of the first group in a batch, in [0, 1]; strictly between 0 and 1 at least one image of
-            either group is in every batch.
+            either group is in every batch. ``None``: a half, or none where there is no image of the first group.
         epoch_length: batches per epoch; by default as many as all images fill.
         seed: of the order and of every image's random transforms.
         num_replicas: number of processes that share an epoch; by default those of ``torch.distributed``.
@@ -44,13 +44,13 @@ class TwoGroupBatchSampler(Sampler[list[Draw]]):
         dataset: SeededCacheDataset,
         *,
         batch_size: int,
-        first_fraction: float = 0.5,
+        first_fraction: float | None = 0.5,
         epoch_length: int | None = None,
         seed: int = 0,
         num_replicas: int | None = None,
         rank: int | None = None,
     ) -> None:
-        if batch_size < 1 or not 0 <= first_fraction <= 1:
+        if batch_size < 1 or not 0 <= (first_fraction or 0) <= 1:
             raise ValueError(
                 f"expected batch_size >= 1 and first_fraction in [0, 1], got {batch_size} and {first_fraction}"
             )
@@ -129,11 +129,13 @@ class TwoGroupLoader(DataLoader):
         )
 
 
-def _first_per_batch(sampler: TwoGroupBatchSampler, batch_size: int, fraction: float, key: str | None) -> int:
+def _first_per_batch(sampler: TwoGroupBatchSampler, batch_size: int, fraction: float | None, key: str | None) -> int:
     """How many images of a batch are of the first group."""
     num_first, num_second = len(sampler.first), len(sampler.second)
     if num_first + num_second == 0:
         raise ValueError("expected at least one image to train on, found none")
+    if fraction is None:
+        fraction = 0.5 if num_first else 0.0
     if fraction > 0 and num_first == 0:
         raise ValueError(
             f"expected at least one image whose {key!r} is true for a share of {fraction} of every batch, found none "

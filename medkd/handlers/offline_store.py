@@ -11,7 +11,9 @@ from typing import Any
 
 from mlflow import MlflowClient
 
-__all__ = ["artifact_dir", "experiment_of", "in_use", "named", "open_store", "run_of", "store_uri"]
+from medkd.runs import sqlite_uri
+
+__all__ = ["artifact_dir", "experiment_of", "in_use", "named", "open_store", "run_of", "store_file", "store_uri"]
 
 _FILE, _FOLDER = "mlruns-offline.db", "mlruns-offline"
 _users: dict[
@@ -19,9 +21,14 @@ _users: dict[
 ] = {}  # this process's locks of stores, which the system takes away when it ends, however it does
 
 
+def store_file(folder: str | Path) -> Path:
+    """A folder's local store, ``mlruns-offline.db``, whether there is one or not."""
+    return Path(folder).resolve() / _FILE
+
+
 def store_uri(folder: str | Path) -> str:
-    """The address of a folder's local store, ``mlruns-offline.db``, whether there is one or not."""
-    return f"sqlite:///{Path(folder).resolve() / _FILE}"
+    """The address of a folder's local store, whether there is one or not."""
+    return sqlite_uri(store_file(folder))
 
 
 def artifact_dir(folder: str | Path) -> Path:

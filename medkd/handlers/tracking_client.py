@@ -10,6 +10,7 @@ import weakref
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import requests
 from mlflow import MlflowClient
@@ -50,7 +51,7 @@ def experiment_id(client: MlflowClient, name: str) -> str:
     if found:
         return str(found.experiment_id)
     scheme, _, database = str(client.tracking_uri).partition(":///")
-    place = (Path(database).resolve().parent / "mlruns").as_uri() if scheme == "sqlite" else None
+    place = (Path(unquote(database)).resolve().parent / "mlruns").as_uri() if scheme == "sqlite" else None
     return str(client.create_experiment(name, artifact_location=place))
 
 

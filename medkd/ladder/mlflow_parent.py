@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import sys
 import time
 from collections.abc import Mapping
@@ -16,9 +17,9 @@ from mlflow.tracking.context.registry import resolve_tags
 
 from medkd.files import atomic_path
 from medkd.handlers.ladder_runs import LADDER_TAGS, tell_parent
-from medkd.handlers.offline_store import named, store_uri
+from medkd.handlers.offline_store import named, store_file, store_uri
 from medkd.handlers.tracking_client import WholeCalls, experiment_id, fallback_client, wait_less
-from medkd.runs import run_name
+from medkd.runs import run_name, sqlite_uri
 
 __all__ = ["ParentRun", "start", "tracking_uri", "where_to_look"]
 
@@ -101,9 +102,7 @@ def _give_name(root: Path, client: Any, bundle: str) -> None:
 
 def tracking_uri(root: Path) -> str:
     """Of the store of a ladder's runs: ``MLFLOW_TRACKING_URI``, or a SQLite file in its folder."""
-    from monai.utils import path_to_sqlite_uri
-
-    return os.environ.get("MLFLOW_TRACKING_URI") or str(path_to_sqlite_uri(str(root / "mlruns.db")))
+    return os.environ.get("MLFLOW_TRACKING_URI") or sqlite_uri(root / "mlruns.db")
 
 
 def where_to_look(root: Path) -> tuple[str, str]:
@@ -118,15 +117,15 @@ def where_to_look(root: Path) -> tuple[str, str]:
         return "", f"{uri.rstrip('/')}/{page}"
     program = Path(sys.executable).parent / "mlflow"
     quiet = "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_DISABLE_TELEMETRY=true"
-    command = f"{quiet} {program} ui --workers 1 --backend-store-uri {uri}"
+    command = f"{quiet} {shlex.quote(str(program))} ui --workers 1 --backend-store-uri {shlex.quote(uri)}"
     return command, f"http://127.0.0.1:5000/{page}"
 
 
 def _parent(root: Path) -> tuple[str, Any]:
     """The store that a ladder ended in, and its run there."""
     run_id = (root / "parent_run.txt").read_text(encoding="ascii").strip()
-    offline = store_uri(root)
-    if Path(offline.removeprefix("sqlite:///")).is_file():
+    if store_file(root).is_file():
+        offline = store_uri(root)
         try:
             return offline, MlflowClient(offline).get_run(run_id)
         except MlflowException:  # the server was back

@@ -130,7 +130,12 @@ def load_ladder(
     known = Ladder(bundle, {}, {}, recipes=files).known_keys()
     every: dict[str, Any] = {name: dict(overrides or {}) for name, overrides in content["rungs"].items()}
     chosen = _selected(list(every), content.get("selections", {}), rungs)
-    problems = [f"unknown rung {name!r}; there are {', '.join(every)}" for name in chosen if name not in every]
+    groups = ", ".join(content.get("selections", {}))
+    problems = [
+        f"unknown rung {name!r}; there are {', '.join(every)}{f', and the selections {groups}' if groups else ''}"
+        for name in chosen
+        if name not in every
+    ]
     for name, overrides in every.items():
         problems += [f"rung {name!r}: {problem}" for problem in unknown_keys(overrides, known)]
     claims, margins = content.get("claims", {}), content.get("margins", {})

@@ -175,11 +175,19 @@ def _claim(folder: Path, settings: Mapping[str, Any]) -> None:
         found = json.loads(mark.read_text(encoding="utf-8"))
         if found != wanted:
             raise ValueError(
-                f"{folder}: expected results of {wanted}, found those of {found}; name another --output_dir"
+                f"{folder}: expected results of {_other(wanted, found)}, found those of {_other(found, wanted)}; "
+                "name another --output_dir, or delete this one"
             )
         return
     with atomic_path(mark) as partial:
         partial.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
+
+
+def _other(settings: Any, others: Any) -> Any:
+    """The part of settings that differs from others."""
+    if not (isinstance(settings, dict) and isinstance(others, dict)):
+        return settings
+    return {key: _other(value, others.get(key)) for key, value in settings.items() if value != others.get(key)}
 
 
 @contextlib.contextmanager

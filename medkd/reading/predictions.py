@@ -16,6 +16,7 @@ __all__ = ["PREDICTION_SUFFIXES", "read_prediction"]
 
 PREDICTION_SUFFIXES = (".nii.gz", ".nii", ".npz", ".png")
 _NNUNET = ("probabilities", "softmax")  # what nnU-Net's --save_probabilities calls them, versions 2 and 1
+_GREY = ("1", "L", "LA", "I", "I;16", "F")  # modes of Pillow
 _TOLERANCE = 0.02  # of a sum of probabilities: each may be off by half of 1/255
 
 
@@ -61,15 +62,21 @@ def _load(path: Path, num_classes: int) -> tuple[Tensor, np.ndarray | None]:
             array = np.asarray(content[found[0]], dtype=np.float32)
         return torch.from_numpy(array.transpose(0, *reversed(range(1, array.ndim))).copy()), None
     if is_frame(path):
-        loaded = LoadImage(
-            image_only=True, ensure_channel_first=True, reader=PILReader(converter=lambda p: p.convert("L"))
-        )
-        values: Tensor = torch.as_tensor(loaded(path)).float()
+        values = _grey(path)
         # A map of a picture without the structure may hold no value above 1 either: its name has to say what it is.
         is_map = path.stem.endswith("_map") or (num_classes == 2 and float(values.max()) > 1)
         return (values / 255 if is_map else values), None
     volume = LoadImage(image_only=True, ensure_channel_first=True, reader="NibabelReader")(path)
     return torch.as_tensor(volume).float(), np.asarray(volume.affine)
+
+
+def _grey(path: Path) -> Tensor:
+    """The values ``[1, W, H]`` of a picture, in colour or not, that has none."""
+    reader = PILReader(converter=lambda picture: picture.convert("L" if picture.mode in _GREY else "RGB"))
+    values: Tensor = torch.as_tensor(LoadImage(image_only=True, ensure_channel_first=True, reader=reader)(path)).float()
+    if not bool((values == values[:1]).all()):
+        raise ValueError(f"{path}: expected a grey picture of classes or probabilities, found one in colour")
+    return values[:1]
 
 
 def _probabilities(values: Tensor, num_classes: int, path: Path) -> Tensor:

@@ -11,6 +11,7 @@ from typing import Any
 from medkd.bundle import run_of
 from medkd.handlers.offline_store import named
 from medkd.report.material import Cell, Material
+from medkd.runs import sqlite_uri
 
 __all__ = ["Curve", "read_curves"]
 
@@ -68,7 +69,7 @@ def read_curves(material: Material) -> tuple[dict[str, list[Curve]], str]:
 def _store(folder: Path) -> str | None:
     for path in (folder / "mlruns-offline.db", folder / "mlruns.db", folder / "eval" / "mlruns.db"):
         if path.is_file():
-            return f"sqlite:///{path}"
+            return sqlite_uri(path)
     return os.environ.get("MLFLOW_TRACKING_URI")
 
 

@@ -14,6 +14,7 @@ from medkd.bundle import freeze, read_bundle, unfrozen
 from medkd.bundle.parts import copy_parts
 from medkd.bundle.runtimes import PYTORCH
 from medkd.files import atomic_folder
+from medkd.runs import sqlite_uri
 from medkd.serving.checks import deployment_problems
 from medkd.serving.registry import fetched, registered_name
 from medkd.serving.versions import decide, next_version, serve, served, take_back
@@ -42,7 +43,7 @@ class Deployment:
         # By default the server fetches the list of the model zoo, offers SAM2, which it downloads, and answers every machine.
         options = f"--conf models {self.path.name} --conf zoo_source ngc --conf sam2 false --host 127.0.0.1"
         settings = "MONAI_LABEL_TRACKING_URI=" + shlex.quote(
-            f"sqlite:///{app / 'mlruns.db'}"
+            sqlite_uri(app / "mlruns.db")
         )  # MLflow refuses the server's file store
         if self.modality in {"MR", "US", "PT"}:  # a server asks a PACS for CT alone
             settings += f' MONAI_LABEL_DICOMWEB_SEARCH_FILTER=\'{{"Modality": "{self.modality}"}}\''

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ConfiguredTeacher", "Teacher", "load_teacher"]
 
+_SUFFIXES = (".json", ".yaml", ".yml")
+
 
 class Teacher(Protocol):
     """Whatever gives the probabilities of an image's pixels."""
@@ -145,14 +147,14 @@ def load_teacher(
 
 
 def _config_file(path: Path) -> Path:
-    if path.is_file():
+    if path.suffix in _SUFFIXES and path.is_file():
         return path
-    files = [path / "configs" / f"inference{suffix}" for suffix in (".json", ".yaml", ".yml")]
+    files = [path / "configs" / f"inference{suffix}" for suffix in _SUFFIXES]
     found = [file for file in files if file.is_file()]
     if len(found) != 1:
         raise FileNotFoundError(
             f"{path}: expected the folder of a bundle with one configs/inference.yaml or .json, or such a file, "
-            f"found {len(found) or 'none'}"
+            f"found {'another one' if path.is_file() else len(found) or 'none'}"
         )
     return found[0]
 

@@ -23,6 +23,7 @@ from medkd.datasets.datalist import SECTIONS, load_datalist
 from medkd.datasets.predictions import INDEX, image_stem, read_index
 from medkd.errors import DataError
 from medkd.files import atomic_path, content_hash
+from medkd.program import cause
 from medkd.reading.images import is_frame
 from medkd.teaching.configured import Teacher
 
@@ -131,7 +132,8 @@ def _predict(teachers: Sequence[Teacher], folder: Path, item: tuple[str, str]) -
     try:
         predictions = [teacher.predict(image) for teacher in teachers]
     except (ValueError, OSError, RuntimeError) as error:
-        raise _RefusedError(f"{image}: {error}" if image not in str(error) else str(error)) from error
+        reason = str(cause(error))
+        raise _RefusedError(reason if image in reason else f"{image}: {reason}") from error
     if len({tuple(one.shape) for one in predictions}) > 1:
         found = [len(one) for one in predictions]
         raise ValueError(f"{image}: expected teachers of one number of classes, found {found}")

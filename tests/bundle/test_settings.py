@@ -211,3 +211,27 @@ def test_of_two_ways_to_say_a_scale_the_given_one_counts(student, settings, give
     parser = ConfigParser({"downsample": 1, "mpp": 7, given: 0.5})
     adopt(parser, student(settings), given=[given])
     assert (parser[given], parser[other]) == (0.5, None)
+
+
+def test_a_student_that_has_to_be_there_is_named(tmp_path):
+    with pytest.raises(RuntimeError) as refused:
+        running(
+            model_path=str(tmp_path / "none.pt"), start="$medkd.bundle.adopt_student(required=True)"
+        ).get_parsed_content("start")
+    assert "none.pt: expected a trained model, found nothing there" in str(refused.value.__cause__)
+
+
+def test_a_threshold_that_no_probability_reaches_is_refused(student):
+    parser = running(model_path=str(student({})), threshold=1.5, start="$medkd.bundle.adopt_student()")
+    with pytest.raises(RuntimeError) as refused:
+        parser.get_parsed_content("start")
+    assert str(refused.value.__cause__) == "threshold: expected a number from 0 to 1, found 1.5"
+
+
+def test_another_smoothing_than_the_threshold_was_set_with_is_told(student, caplog):
+    kept = student({"threshold": 0.3, "smoothing": 3.0})
+    adopt(ConfigParser({"threshold": 0.5, "smoothing": 3.0}), kept, given=["smoothing"])
+    adopt(ConfigParser({"threshold": 0.4, "smoothing": 1.0}), kept, given=["smoothing", "threshold"])
+    assert "was calibrated" not in caplog.text
+    adopt(ConfigParser({"threshold": 0.5, "smoothing": 1.0}), kept, given=["smoothing"])
+    assert "threshold: 0.3 was calibrated on maps of a smoothing of 3.0, not of 1.0" in caplog.text

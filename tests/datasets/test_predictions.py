@@ -43,3 +43,10 @@ def test_no_folder_is_no_teacher_and_one_that_is_not_there_an_error(tmp_path: Pa
     assert with_predictions([{"image": "a.png"}], None) == [{"image": "a.png"}]
     with pytest.raises(FileNotFoundError, match="medkd teach"):
         with_predictions([{"image": "a.png"}], tmp_path / "none")
+
+
+def test_images_are_no_predictions_of_themselves(tmp_path: Path) -> None:
+    images = _files(tmp_path / "images", "a.png", "b.nii.gz")
+    with pytest.raises(DataError, match="2 problem") as caught:
+        with_predictions([{"image": path} for path in images], tmp_path / "images")
+    assert caught.value.problems[0].endswith("a.png: expected a prediction, found the image itself")

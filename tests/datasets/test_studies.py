@@ -5,7 +5,7 @@ import re
 import pytest
 
 from medkd.datasets import find_studies
-from medkd.datasets.studies import output_name
+from medkd.datasets.studies import find_frames, output_name
 
 DICOM = b"\0" * 128 + b"DICM" + b"\0" * 20
 
@@ -81,3 +81,11 @@ def test_studies_whose_results_would_have_one_name_are_refused(tmp_path):
 )
 def test_the_result_of_a_folder_has_its_whole_name(path, subject):
     assert output_name({"filename_or_obj": path}) == {"subject": subject, "idx": None}
+
+
+def test_a_slide_is_no_frame(tmp_path):
+    (tmp_path / "slide.svs").touch()
+    with pytest.raises(
+        ValueError, match=r"slide\.svs: expected an image file .*found another; slides are for configs/slides"
+    ):
+        find_frames(tmp_path / "slide.svs")

@@ -64,6 +64,12 @@ def test_with_one_group_alone_the_batch_is_filled_from_it(strong, weak, fraction
     assert {i for batch in batches for i in batch} == set(range(5))
 
 
+@pytest.mark.parametrize(("strong", "weak", "expected"), [(3, 9, 4), (0, 9, 0), (3, 0, 8)])
+def test_without_a_share_it_is_a_half_where_there_are_both(strong, weak, expected):
+    sampler = TwoGroupBatchSampler(make(strong, weak), batch_size=8, first_fraction=None)
+    assert [sum(i < strong for i in batch) for batch in indices(sampler)] == [expected] * len(sampler)
+
+
 def test_no_strong_image_is_refused_unless_none_is_asked_for():
     expected = "at least one image whose 'strong' is true for a share of 0.5 of every batch, found none among 4; label"
     with pytest.raises(ValueError, match=expected):

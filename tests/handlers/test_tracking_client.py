@@ -10,6 +10,7 @@ from mlflow.exceptions import MlflowException
 
 from medkd.handlers.tracking import TrackingHandler
 from medkd.handlers.tracking_client import experiment_id, fallback_client
+from medkd.runs import sqlite_uri
 
 from ..helpers import TrackingServer, free_port
 
@@ -27,6 +28,18 @@ def server(tmp_path_factory):
     started.start()
     yield started.address, started.kill
     started.kill()
+
+
+@pytest.mark.parametrize("name", ["mit raum", "tümor"])
+def test_what_a_run_leaves_lies_beside_the_store_whatever_its_folder_is_called(tmp_path, name):
+    folder, kept = tmp_path / name, tmp_path / "kept.txt"
+    folder.mkdir()
+    kept.write_text("kept")
+    client = MlflowClient(sqlite_uri(folder / "mlruns.db"))
+    run = client.create_run(experiment_id(client, "hearts"))
+    client.log_artifact(run.info.run_id, str(kept))
+    assert [path.read_text() for path in folder.glob("mlruns/*/artifacts/kept.txt")] == ["kept"]
+    assert {path.name for path in tmp_path.iterdir()} == {name, "kept.txt"}
 
 
 def train(address, offline, *, kill=lambda: None, moment=None, epochs=4):

@@ -156,8 +156,11 @@ def test_other_settings_are_refused(done, good, other, tmp_path, monkeypatch):
     root, _ = done
     monkeypatch.chdir(tmp_path)
     write_datalist(tmp_path / "elsewhere" / "datalist.json", {})
-    with pytest.raises(ValueError, match=r"out: expected results of .*, found those of .*name another --output_dir"):
+    with pytest.raises(
+        ValueError, match=r"out: expected results of .*, found those of .*name another --output_dir"
+    ) as refused:
         run(good, root, **other)
+    assert "train.yaml" not in str(refused.value)  # only what differs is told
 
 
 def test_other_defaults_of_the_bundle_are_refused(done, fake_bundle, tmp_path):

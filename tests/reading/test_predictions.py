@@ -99,3 +99,12 @@ def test_an_archive_of_something_else_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "case.npz", image=np.zeros(3))
     with pytest.raises(ValueError, match=r"named probabilities or softmax, found \['image'\]"):
         read_prediction(tmp_path / "case.npz", VOLUME, 3)
+
+
+def test_a_picture_in_colour_is_no_prediction(tmp_path: Path) -> None:
+    grey = np.arange(20, dtype=np.uint8).reshape(5, 4) * 13
+    Image.fromarray(grey).convert("RGB").save(tmp_path / "grey.png")
+    assert read_prediction(tmp_path / "grey.png", FRAME, 2)[1].max() == pytest.approx(247 / 255)
+    Image.fromarray(np.stack([grey, grey // 2, grey], -1)).save(tmp_path / "colour.png")
+    with pytest.raises(ValueError, match=r"colour\.png: expected a grey picture .* found one in colour"):
+        read_prediction(tmp_path / "colour.png", FRAME, 2)
