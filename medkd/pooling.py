@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import torch
 from torch import Tensor
 
 __all__ = ["generalized_mean"]
@@ -19,5 +22,6 @@ def generalized_mean(prob: Tensor, r: float = 4.0) -> Tensor:
     Returns:
         ``[B]``, in float32.
     """
-    pooled: Tensor = prob.float().clamp(_EPS, 1 - _EPS).pow(r).flatten(1).mean(1).pow(1 / r)
-    return pooled
+    logs = prob.float().clamp(_EPS, 1 - _EPS).log().flatten(1)
+    # In logarithms: 1e-7 to the power of 6 and more is 0 in float32, and the root has no gradient there.
+    return ((torch.logsumexp(r * logs, 1) - math.log(logs.shape[1])) / r).exp()

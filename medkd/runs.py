@@ -117,8 +117,8 @@ def names_before(name: str) -> list[str]:
 def sqlite_uri(path: str | Path) -> str:
     """The address of the MLflow store in a file.
 
-    What would be misread in it is quoted, nothing else: for the quoted space of ``monai.utils.path_to_sqlite_uri`` MLflow makes
-    a second, empty folder.
+    What would be misread in it (%, ? and #) is quoted, nothing else: for what is, as the space by ``monai.utils.path_to_sqlite_uri``, MLflow
+    makes a second, empty folder.
     """
     place = str(Path(path).resolve()).replace("%", "%25").replace("?", "%3F").replace("#", "%23")
     return f"sqlite:///{place}"

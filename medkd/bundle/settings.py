@@ -70,15 +70,15 @@ def adopt_student(*, required: bool = False) -> None:
 
     Raises:
         FileNotFoundError: if it is required, and not there.
-        ValueError: where the command line contradicts them, with both values of every key, or for a threshold beyond 0 and 1.
+        ValueError: where the command line contradicts them, with both values of every key, or for a threshold that is not between 0 and 1.
     """
     parser = running_parser()
     model = Path(parser.get_parsed_content("model_path"))
     if required or model.is_file():
         adopt(parser, model, given=given_keys(sys.argv))
     threshold = resolved(parser, "threshold") if "threshold" in parser else None
-    if isinstance(threshold, int | float) and not 0 <= threshold <= 1:
-        raise ValueError(f"threshold: expected a number from 0 to 1, found {threshold:g}")
+    if isinstance(threshold, int | float) and not 0 < threshold < 1:
+        raise ValueError(f"threshold: expected a number between 0 and 1, found {threshold:g}")
 
 
 def settings_of(model: str | Path) -> dict[str, Any]:
@@ -127,9 +127,9 @@ def adopt(parser: ConfigParser, model: str | Path, *, given: Collection[str] = (
             _logger.info("%s: %s, with which %s was trained", key, value, model)
     change(parser, taken)
     smoothing = resolved(parser, "smoothing")
-    if "smoothing" in asked and "threshold" in taken and smoothing != settings.get("smoothing"):
-        known = (taken["threshold"], settings.get("smoothing"), smoothing)
-        _logger.warning("threshold: %s was calibrated on maps of a smoothing of %s, not of %s", *known)
+    if {"smoothing", "threshold"} <= settings.keys() and "threshold" in taken and smoothing != settings["smoothing"]:
+        known = (taken["threshold"], settings["smoothing"], smoothing)
+        _logger.warning("threshold: %s belongs to maps of a smoothing of %s, these are of %s", *known)
 
 
 def _contradictions(

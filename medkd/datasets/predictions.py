@@ -113,7 +113,7 @@ class PredictionFolder:
     def lack(self, image: str | Path) -> str:
         """What to say of an image without one."""
         if Path(image).name in self._names:
-            return f"{image}: expected the image that the teacher has seen, found that it has changed since"
+            return f"{image}: expected the image that the teacher has seen, found another: it has changed since, or is one of the same name"
         return f"{image}: expected a prediction of it, found none"
 
 

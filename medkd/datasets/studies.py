@@ -11,6 +11,8 @@ from medkd.reading.images import FRAME_SUFFIXES, is_frame
 
 __all__ = ["find_frames", "find_studies", "images_by_stem", "output_name"]
 
+_EXPECTED = f"expected an image file or a folder of {', '.join(FRAME_SUFFIXES)} (whole slides: slides.yaml of ikdmil)"
+
 
 def find_studies(path: str | Path) -> list[dict[str, str]]:
     """The images that a path names.
@@ -46,13 +48,9 @@ def find_frames(path: str | Path) -> list[dict[str, str]]:
     path = Path(path)
     found = [path] if path.is_file() else sorted(p for p in path.glob("[!.]*") if is_frame(p))
     if not found:
-        raise FileNotFoundError(
-            f"{path}: expected an image file or a folder of {', '.join(FRAME_SUFFIXES)}, found none"
-        )
+        raise FileNotFoundError(f"{path}: {_EXPECTED}, found none")
     if not is_frame(found[0]):
-        raise ValueError(
-            f"{path}: expected an image file ({', '.join(FRAME_SUFFIXES)}), found another; slides are for configs/slides.yaml"
-        )
+        raise ValueError(f"{path}: {_EXPECTED}, found another file")
     return _distinct(path, found, [image.stem for image in found])
 
 

@@ -10,12 +10,12 @@ import weakref
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import requests
 from mlflow import MlflowClient
 from mlflow.entities import RunTag
 from mlflow.exceptions import MlflowException
+from sqlalchemy.engine import make_url
 
 from medkd.handlers.ladder_runs import LADDER_TAGS, ladder_dir, parent_name, said_away, say_away
 from medkd.handlers.offline_store import experiment_of, open_store, run_of, store_uri
@@ -50,8 +50,11 @@ def experiment_id(client: MlflowClient, name: str) -> str:
     found = client.get_experiment_by_name(name)
     if found:
         return str(found.experiment_id)
-    scheme, _, database = str(client.tracking_uri).partition(":///")
-    place = (Path(unquote(database)).resolve().parent / "mlruns").as_uri() if scheme == "sqlite" else None
+    uri = str(client.tracking_uri)
+    database = (
+        make_url(uri).database if uri.startswith("sqlite:") else None
+    )  # the file that is opened, however its address is quoted
+    place = (Path(database).resolve().parent / "mlruns").as_uri() if database else None
     return str(client.create_experiment(name, artifact_location=place))
 
 

@@ -187,7 +187,11 @@ def _other(settings: Any, others: Any) -> Any:
     """The part of settings that differs from others."""
     if not (isinstance(settings, dict) and isinstance(others, dict)):
         return settings
-    return {key: _other(value, others.get(key)) for key, value in settings.items() if value != others.get(key)}
+    return {
+        key: _other(value, others.get(key))
+        for key, value in settings.items()
+        if key not in others or value != others[key]
+    }
 
 
 @contextlib.contextmanager

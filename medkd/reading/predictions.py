@@ -16,7 +16,7 @@ __all__ = ["PREDICTION_SUFFIXES", "read_prediction"]
 
 PREDICTION_SUFFIXES = (".nii.gz", ".nii", ".npz", ".png")
 _NNUNET = ("probabilities", "softmax")  # what nnU-Net's --save_probabilities calls them, versions 2 and 1
-_GREY = ("1", "L", "LA", "I", "I;16", "F")  # modes of Pillow
+_DEEP = ("I", "I;16")  # Pillow's modes of more than 8 bits, which it cuts when it converts them
 _TOLERANCE = 0.02  # of a sum of probabilities: each may be off by half of 1/255
 
 
@@ -26,7 +26,7 @@ def read_prediction(path: str | Path, image: Tensor, num_classes: int) -> Tensor
     * NIfTI, ``[*spatial]``: classes; or with K = 2 the probability of the foreground. ``[*spatial, K]``: probabilities;
       ``[*spatial, K − 1]``: those of the classes from 1 on.
     * ``.npz`` of nnU-Net (``--save_probabilities``): ``[K, *spatial]`` with the axes in reverse order. It has no geometry.
-    * PNG, grey: ``NAME_map.png`` is the probability of the foreground as 0 to 255, whatever its values; others hold classes, or
+    * PNG, grey, of 8 bits: ``NAME_map.png`` is the probability of the foreground as 0 to 255, whatever its values; others hold classes, or
       with K = 2 such a probability if any value is above 1.
 
     Args:
@@ -71,11 +71,17 @@ def _load(path: Path, num_classes: int) -> tuple[Tensor, np.ndarray | None]:
 
 
 def _grey(path: Path) -> Tensor:
-    """The values ``[1, W, H]`` of a picture, in colour or not, that has none."""
-    reader = PILReader(converter=lambda picture: picture.convert("L" if picture.mode in _GREY else "RGB"))
+    """The values ``[1, W, H]`` of a grey picture, from 0 to 255.
+
+    Raises:
+        ValueError: if it is in colour, or of more than 8 bits.
+    """
+    reader = PILReader(converter=lambda picture: picture if picture.mode in _DEEP else picture.convert("RGB"))
     values: Tensor = torch.as_tensor(LoadImage(image_only=True, ensure_channel_first=True, reader=reader)(path)).float()
     if not bool((values == values[:1]).all()):
         raise ValueError(f"{path}: expected a grey picture of classes or probabilities, found one in colour")
+    if float(values.max()) > 255:
+        raise ValueError(f"{path}: expected a picture of 8 bits, found values up to {float(values.max()):g}")
     return values[:1]
 
 

@@ -23,7 +23,7 @@ from medkd.datasets.datalist import SECTIONS, load_datalist
 from medkd.datasets.predictions import INDEX, image_stem, read_index
 from medkd.errors import DataError
 from medkd.files import atomic_path, content_hash
-from medkd.program import cause
+from medkd.program import cause, message
 from medkd.reading.images import is_frame
 from medkd.teaching.configured import Teacher
 
@@ -132,7 +132,7 @@ def _predict(teachers: Sequence[Teacher], folder: Path, item: tuple[str, str]) -
     try:
         predictions = [teacher.predict(image) for teacher in teachers]
     except (ValueError, OSError, RuntimeError) as error:
-        reason = str(cause(error))
+        reason = message(cause(error))
         raise _RefusedError(reason if image in reason else f"{image}: {reason}") from error
     if len({tuple(one.shape) for one in predictions}) > 1:
         found = [len(one) for one in predictions]

@@ -225,13 +225,13 @@ def test_a_threshold_that_no_probability_reaches_is_refused(student):
     parser = running(model_path=str(student({})), threshold=1.5, start="$medkd.bundle.adopt_student()")
     with pytest.raises(RuntimeError) as refused:
         parser.get_parsed_content("start")
-    assert str(refused.value.__cause__) == "threshold: expected a number from 0 to 1, found 1.5"
+    assert str(refused.value.__cause__) == "threshold: expected a number between 0 and 1, found 1.5"
 
 
 def test_another_smoothing_than_the_threshold_was_set_with_is_told(student, caplog):
     kept = student({"threshold": 0.3, "smoothing": 3.0})
     adopt(ConfigParser({"threshold": 0.5, "smoothing": 3.0}), kept, given=["smoothing"])
     adopt(ConfigParser({"threshold": 0.4, "smoothing": 1.0}), kept, given=["smoothing", "threshold"])
-    assert "was calibrated" not in caplog.text
+    assert "belongs to" not in caplog.text
     adopt(ConfigParser({"threshold": 0.5, "smoothing": 1.0}), kept, given=["smoothing"])
-    assert "threshold: 0.3 was calibrated on maps of a smoothing of 3.0, not of 1.0" in caplog.text
+    assert "threshold: 0.3 belongs to maps of a smoothing of 3.0, these are of 1.0" in caplog.text

@@ -85,7 +85,5 @@ def test_the_result_of_a_folder_has_its_whole_name(path, subject):
 
 def test_a_slide_is_no_frame(tmp_path):
     (tmp_path / "slide.svs").touch()
-    with pytest.raises(
-        ValueError, match=r"slide\.svs: expected an image file .*found another; slides are for configs/slides"
-    ):
+    with pytest.raises(ValueError, match=r"slide\.svs: expected an image file .*slides\.yaml.*, found another file"):
         find_frames(tmp_path / "slide.svs")

@@ -31,7 +31,7 @@ def server(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", ["mit raum", "tümor"])
-def test_what_a_run_leaves_lies_beside_the_store_whatever_its_folder_is_called(tmp_path, name):
+def test_what_a_run_leaves_lies_beside_the_store_alone(tmp_path, name):
     folder, kept = tmp_path / name, tmp_path / "kept.txt"
     folder.mkdir()
     kept.write_text("kept")

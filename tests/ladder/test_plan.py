@@ -43,7 +43,7 @@ def test_rungs_may_be_named_one_by_one(fake_bundle):
 def test_every_unknown_rung_is_named(fake_bundle):
     with pytest.raises(
         ValueError,
-        match=r"ladder\.yaml: unknown rung 'top'; there are low, middle, high, broken; unknown rung 'bottom'",
+        match=r"ladder\.yaml: unknown rung 'top'; there are low, middle, high, broken, and the selections good, pair; unknown rung 'bottom'",
     ):
         load_ladder(fake_bundle, ["top", "low", "bottom"])
 

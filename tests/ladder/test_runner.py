@@ -151,7 +151,15 @@ def test_a_missing_cell_alone_is_run_again(done, good):
     assert {path for path in after if after[path] != before[path]} == redone
 
 
-@pytest.mark.parametrize("other", [{"overrides": {"max_epochs": 3}}, {"overrides": None}, {"dataset_dir": "elsewhere"}])
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"overrides": {"max_epochs": 3}},
+        {"overrides": None},
+        {"dataset_dir": "elsewhere"},
+        {"overrides": {"epoch_length": None}},
+    ],
+)
 def test_other_settings_are_refused(done, good, other, tmp_path, monkeypatch):
     root, _ = done
     monkeypatch.chdir(tmp_path)
@@ -161,6 +169,8 @@ def test_other_settings_are_refused(done, good, other, tmp_path, monkeypatch):
     ) as refused:
         run(good, root, **other)
     assert "train.yaml" not in str(refused.value)  # only what differs is told
+    wanted, found = re.search("of ({.*}), found those of ({.*});", str(refused.value)).groups()
+    assert wanted != found
 
 
 def test_other_defaults_of_the_bundle_are_refused(done, fake_bundle, tmp_path):

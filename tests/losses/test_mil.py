@@ -150,6 +150,21 @@ def test_unknown_options_are_refused(options, message):
         FusionDistillationLoss(**options)
 
 
+@pytest.mark.parametrize("r", [1.0, 4.0, 8.0, 20.0])
+def test_the_mean_and_its_gradient_are_those_of_the_equation(r):
+    """In float64, where the powers of small probabilities are no 0."""
+    prob = torch.cat(
+        [torch.full((1, 1, 4, 4), 1e-7), torch.rand(1, 1, 4, 4, generator=torch.Generator().manual_seed(0))]
+    )
+    prob = prob.clamp(1e-7, 1 - 1e-7).requires_grad_()
+    exact = prob.detach().double().requires_grad_()
+    pooled, expected = generalized_mean(prob, r), (exact**r).mean((1, 2, 3)) ** (1 / r)
+    torch.testing.assert_close(pooled.double(), expected, rtol=1e-4, atol=0)
+    pooled.sum().backward()
+    expected.sum().backward()
+    torch.testing.assert_close(prob.grad.double(), exact.grad, rtol=1e-3, atol=1e-5)
+
+
 def test_exponent_below_one_is_refused():
     with pytest.raises(ValueError, match=r"r >= 1, got 0\.5"):
         GeneralizedMeanLoss(0.5)

@@ -101,6 +101,14 @@ def test_an_archive_of_something_else_is_refused(tmp_path: Path) -> None:
         read_prediction(tmp_path / "case.npz", VOLUME, 3)
 
 
+def test_a_picture_of_more_bits_is_not_cut(tmp_path: Path) -> None:
+    Image.fromarray(np.arange(20, dtype=np.uint16).reshape(5, 4) % 3).save(tmp_path / "classes.png")
+    assert read_prediction(tmp_path / "classes.png", FRAME, 3).argmax(0).T.flatten()[:4].tolist() == [0, 1, 2, 0]
+    Image.fromarray(np.arange(20, dtype=np.uint16).reshape(5, 4) * 3000).save(tmp_path / "deep_map.png")
+    with pytest.raises(ValueError, match=r"deep_map\.png: expected a picture of 8 bits, found values up to 57000"):
+        read_prediction(tmp_path / "deep_map.png", FRAME, 2)
+
+
 def test_a_picture_in_colour_is_no_prediction(tmp_path: Path) -> None:
     grey = np.arange(20, dtype=np.uint8).reshape(5, 4) * 13
     Image.fromarray(grey).convert("RGB").save(tmp_path / "grey.png")

@@ -65,17 +65,18 @@ def test_the_same_maps_from_outside_give_the_same_student(data: Path, taught: Pa
     assert _distance(students[0], students[2]) > 1e-3  # the classes in another order: it is these maps that teach
 
 
-def test_images_without_labels_teach_too(data: Path, taught: Path, tmp_path: Path) -> None:
-    """Labels of all images but one are withheld: other maps of those make another student."""
+@pytest.mark.parametrize("labelled", [1, 0])
+def test_images_without_labels_teach_too(data: Path, taught: Path, tmp_path: Path, labelled: int) -> None:
+    """Labels of all images, or all but one, are withheld: other maps of those make another student."""
     content = load_datalist(data)
-    for item in content["training"][1:]:
+    for item in content["training"][labelled:]:
         item.pop("label")
         item.pop("weak_label", None)
         item["supervision"] = "none"
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "datalist.json").write_text(json.dumps(content))
     other = shutil.copytree(taught, tmp_path / "other")
-    for item in with_predictions(content["training"][1:], other):
+    for item in with_predictions(content["training"][labelled:], other):
         maps = nibabel.load(item["teacher"])
         nibabel.save(nibabel.Nifti1Image(np.zeros(maps.shape, np.uint8), maps.affine), item["teacher"])
     student, again, misled = (
