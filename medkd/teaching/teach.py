@@ -133,7 +133,7 @@ def _predict(teachers: Sequence[Teacher], folder: Path, item: tuple[str, str]) -
         predictions = [teacher.predict(image) for teacher in teachers]
     except (ValueError, OSError, RuntimeError) as error:
         reason = message(cause(error))
-        raise _RefusedError(reason if image in reason else f"{image}: {reason}") from error
+        raise _RefusedError(reason if reason.startswith(image) else f"{image}: {reason}") from error
     if len({tuple(one.shape) for one in predictions}) > 1:
         found = [len(one) for one in predictions]
         raise ValueError(f"{image}: expected teachers of one number of classes, found {found}")
