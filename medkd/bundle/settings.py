@@ -126,10 +126,10 @@ def adopt(parser: ConfigParser, model: str | Path, *, given: Collection[str] = (
         if resolved(parser, key) != value:
             _logger.info("%s: %s, with which %s was trained", key, value, model)
     change(parser, taken)
-    smoothing = resolved(parser, "smoothing")
-    if {"smoothing", "threshold"} <= settings.keys() and "threshold" in taken and smoothing != settings["smoothing"]:
-        known = (taken["threshold"], settings["smoothing"], smoothing)
-        _logger.warning("threshold: %s belongs to maps of a smoothing of %s, these are of %s", *known)
+    if "threshold" in taken and "smoothing" in settings and "smoothing" in parser and "smoothing" not in taken:
+        known = (taken["threshold"], settings["smoothing"], resolved(parser, "smoothing"))
+        if known[1] != known[2]:
+            _logger.warning("threshold: %s belongs to maps of a smoothing of %s, these are of %s", *known)
 
 
 def _contradictions(

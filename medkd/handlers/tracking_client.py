@@ -51,9 +51,8 @@ def experiment_id(client: MlflowClient, name: str) -> str:
     if found:
         return str(found.experiment_id)
     uri = str(client.tracking_uri)
-    database = (
-        make_url(uri).database if uri.startswith("sqlite:") else None
-    )  # the file that is opened, however its address is quoted
+    # The file that is opened, however its address is quoted.
+    database = make_url(uri).database if uri.startswith("sqlite:") else None
     place = (Path(database).resolve().parent / "mlruns").as_uri() if database else None
     return str(client.create_experiment(name, artifact_location=place))
 
