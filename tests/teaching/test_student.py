@@ -130,3 +130,18 @@ def test_an_upright_frame_gives_an_upright_mask(tmp_path: Path) -> None:
     mask = np.asarray(Image.open(out / "frame_seg.png"))
     truth = frame[..., 0] > 0
     assert 2 * (mask.astype(bool) & truth).sum() / (mask.sum() + truth.sum()) > 0.95
+
+
+def test_the_memory_format_changes_the_pace_alone(data: Path, taught: Path, tmp_path: Path) -> None:
+    """With plain gradient descent, for Adam makes whole steps of gradients that are rounding errors."""
+    settings = {**VOLUMES, "amp": False, "optimizer#_target_": "torch.optim.SGD", "learning_rate": 0.1}
+    plain, faster, other = (
+        _train(tmp_path / name, data, taught, **settings, memory_format=f"$torch.{form}", seed=seed)
+        for name, form, seed in (
+            ("plain", "contiguous_format", 0),
+            ("faster", "channels_last", 0),
+            ("other", "channels_last", 1),
+        )
+    )
+    assert _distance(plain, faster) < 1e-4
+    assert _distance(plain, other) > 1e-3
