@@ -23,6 +23,8 @@ _GLAND = ["class_names=[gland]"]
 _DICE = [*_GLAND, "bag_loss={_target_: medkd.losses.BagDiceLoss}"]
 # Without the rungs that do not depend on the weak labels, or on the MIL teacher.
 _CONFKD = ["weak_only", "one_branch", "decoupled", "kl", "kl_entropy", "mean_teacher", "cross_pseudo_supervision"]
+# What suits the network of 2 million parameters that teaches the small one.
+_LARGE = ["learning_rate=0.001", "max_epochs=24", "memory_format=$torch.contiguous_format"]
 _MAIN = ["one_branch", "kl_entropy", "mean_teacher", "cross_pseudo_supervision"]
 
 
@@ -85,7 +87,7 @@ TABLES = {
     "ikdmil-dice": _glas(_DICE, ["mil_teacher", "pseudo_masks", "fusion", "role_switch"]),
     "compact-polyp": _compact_polyp(),
     "compact-polyp-200": _compact_polyp("--labelled", "200"),
-    "compact-acdc-teacher": _compact_acdc(rung="teacher", teacher=""),
+    "compact-acdc-teacher": _compact_acdc(*_LARGE, rung="teacher", teacher=""),
     "compact-acdc": _compact_acdc(),
     "compact-acdc-3": _compact_acdc("supervision=strong"),  # masks of 3 patients; the teacher's prediction of all
     "ikdmil-gpu": _glas(_GLAND, [], "gpu"),
