@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from monai.data import CacheDataset
+from monai.transforms import Compose
 from torch import Tensor
 
 from medkd.datasets.memory import available_memory
@@ -28,7 +29,8 @@ class AutoCacheDataset(CacheDataset):
 
     Args:
         data: items.
-        transform: up to its first random one, transforms are done once for what is kept.
+        transform: up to its first random one, transforms are done once for what is kept. Those of a ``Compose`` inside are
+            looked at one by one, where MONAI's takes it for random as a whole.
         cache_rate: the share of items to keep, in [0, 1]; or ``"auto"``: as many as half of the available memory holds, which the log tells.
 
     Raises:
@@ -41,7 +43,8 @@ class AutoCacheDataset(CacheDataset):
         if isinstance(cache_rate, str) and cache_rate != "auto":
             raise ValueError(f'cache_rate: expected a number from 0 to 1 or "auto", found {cache_rate!r}')
         self._auto = cache_rate == "auto"
-        super().__init__(data=data, transform=transform, cache_rate=1.0 if self._auto else float(cache_rate), **kwargs)
+        steps = transform.flatten() if isinstance(transform, Compose) else Compose(transform).flatten()
+        super().__init__(data=data, transform=steps, cache_rate=1.0 if self._auto else float(cache_rate), **kwargs)
 
     def set_data(self, data: Sequence[Any]) -> None:
         """As MONAI's, which its constructor calls too."""

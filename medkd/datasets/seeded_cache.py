@@ -7,7 +7,7 @@ from copy import deepcopy
 from typing import Any, NamedTuple
 
 from monai.data import get_track_meta, set_track_meta
-from monai.transforms import Compose, Randomizable, RandomizableTrait, Transform
+from monai.transforms import RandomizableTrait, Transform
 
 from medkd.datasets.auto_cache import AutoCacheDataset
 from medkd.transforms.batches import SEED
@@ -39,9 +39,7 @@ class SeededCacheDataset(AutoCacheDataset):
         self, data: Sequence[Any], transform: Any = None, *, group_key: str | None = None, **kwargs: Any
     ) -> None:
         self.group_key = group_key
-        super().__init__(
-            data=data, transform=Compose(transform) if isinstance(transform, list) else transform, **kwargs
-        )
+        super().__init__(data=data, transform=transform, **kwargs)
 
     @property
     def first_group(self) -> list[bool]:
@@ -59,8 +57,7 @@ class SeededCacheDataset(AutoCacheDataset):
         """The item of a ``Draw``, or of an index (with whatever state the transforms are in)."""
         if not isinstance(draw, Draw):
             return super().__getitem__(draw)
-        if isinstance(self.transform, Randomizable):
-            self.transform.set_random_state(seed=draw.seed)
+        self.transform.set_random_state(seed=draw.seed)
         item = super().__getitem__(draw.number)
         crops = item if isinstance(item, list) else [item]
         for number, crop in enumerate(crops):
