@@ -43,8 +43,10 @@ class AutoCacheDataset(CacheDataset):
         if isinstance(cache_rate, str) and cache_rate != "auto":
             raise ValueError(f'cache_rate: expected a number from 0 to 1 or "auto", found {cache_rate!r}')
         self._auto = cache_rate == "auto"
-        steps = transform.flatten() if isinstance(transform, Compose) else Compose(transform).flatten()
-        super().__init__(data=data, transform=steps, cache_rate=1.0 if self._auto else float(cache_rate), **kwargs)
+        steps: Any = transform if isinstance(transform, Compose) else Compose(transform)
+        super().__init__(
+            data=data, transform=steps.flatten(), cache_rate=1.0 if self._auto else float(cache_rate), **kwargs
+        )
 
     def set_data(self, data: Sequence[Any]) -> None:
         """As MONAI's, which its constructor calls too."""

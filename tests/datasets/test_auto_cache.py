@@ -4,9 +4,9 @@ import logging
 
 import pytest
 import torch
-from monai.transforms import Lambdad
+from monai.transforms import Compose, Lambdad, RandFlipd
 
-from medkd.datasets import AutoCacheDataset, auto_cache
+from medkd.datasets import AutoCacheDataset, SeededCacheDataset, auto_cache
 from medkd.datasets.memory import available_memory
 
 MIB = 2**20
@@ -89,3 +89,20 @@ def test_a_rate_that_is_given_is_taken(monkeypatch):
 def test_another_word_is_refused(monkeypatch):
     with pytest.raises(ValueError, match="cache_rate: expected a number from 0 to 1 or \"auto\", found 'all'"):
         dataset(monkeypatch, MIB, cache_rate="all")
+
+
+@pytest.mark.parametrize("kind", [AutoCacheDataset, SeededCacheDataset])
+def test_what_lies_in_a_compose_is_done_once_too(kind):
+    """MONAI's ``CacheDataset`` takes a ``Compose`` for random, and does it and all that follows at every access."""
+    done = []
+
+    def step(name):
+        return Lambdad("x", lambda value: done.append(name) or value + 1)
+
+    dataset = kind(
+        [{"x": torch.zeros(1, 4)}],
+        Compose([Compose([step("outside"), Compose([step("inside")])]), step("after"), RandFlipd("x"), step("random")]),
+        progress=False,
+    )
+    assert [float(dataset[0]["x"][0, 0]) for _ in range(3)] == [4, 4, 4]
+    assert done == ["outside", "inside", "after", "random", "random", "random"]
