@@ -1,9 +1,9 @@
-"""Mixed precision (`amp: auto`) against float32: ratios of times, measured step by step in turns, as a Markdown table.
+"""Mixed precision (`amp: auto`) against float32, and `channels_last` then: ratios of times of steps in turns, a Markdown table.
 
 A step is what a trainer does: forward in an AutocastInferer, loss in float32, backward, optimiser. Forward alone is in eval mode,
-one image. Ratios below 1 are time saved; they hold for one machine, and on another the command tells its own.
+one image. That of `channels_last` is to the other memory format, both in mixed precision. Ratios below 1 are time saved; they hold for one machine, and on another the command tells its own.
 
-    python benchmarks/precision.py [--rounds 8] [--threads 1] [--device cpu]
+    python benchmarks/precision.py [--rounds 8] [--threads 1] [--device cpu] [--only Compact]
 """
 
 import argparse
@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from measure import Step, ratio
 from monai.inferers import SimpleInferer
+from monai.networks.nets import BasicUNet
 from torch import nn
 
 from medkd.engines import AutocastInferer, autocast_dtype
@@ -28,6 +29,13 @@ CASES: dict[str, tuple[Callable[[], nn.Module], int, int, int]] = {
     "PolypPVT on the tiny Lite0": (lambda: PolypPVT("lite0_tiny", channels=16), 16, 3, 192),
     "SideOutputVGG (IKD-MIL)": (SideOutputVGG, 16, 3, 96),
     "SideOutputNetwork on Lite0": (lambda: SideOutputNetwork(EfficientNetLite("lite0")), 16, 3, 96),
+    "BasicUNet of 8 to 64 channels (Compact)": (lambda: BasicUNet(2, 1, 4, (8, 8, 16, 32, 64, 8)), 12, 1, 160),
+    "BasicUNet of 32 to 256 channels (Compact's teacher)": (
+        lambda: BasicUNet(2, 1, 4, (32, 32, 64, 128, 256, 32)),
+        12,
+        1,
+        160,
+    ),
 }
 
 
@@ -36,9 +44,12 @@ def tensors(output: Any) -> list[torch.Tensor]:
     return [output] if isinstance(output, torch.Tensor) else [one for value in output for one in tensors(value)]
 
 
-def training(name: str, dtype: torch.dtype | None, device: str) -> Step:
+def training(
+    name: str, dtype: torch.dtype | None, device: str, memory_format: torch.memory_format = torch.contiguous_format
+) -> Step:
     """A step of training."""
     network, image = _prepared(name, device)
+    network.to(memory_format=memory_format)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(network.parameters(), 1e-4)
     inferer = AutocastInferer(SimpleInferer(), dtype)
 
@@ -81,6 +92,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--only", default="", metavar="TEXT", help="networks whose names contain it")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     dtype = autocast_dtype("auto", options.device)
@@ -91,14 +103,21 @@ def main() -> int:
         f"{dtype}, {options.device} ({_name(options.device)}), torch {torch.__version__}, {options.threads} threads\n"
     )
     print(
-        "| network | batch | training step, float32 | ratio | one image, float32 | ratio |\n|---|---|---|---|---|---|"
+        "| network | batch | training step, float32 | ratio | then channels_last | one image, float32 | ratio |\n"
+        "|---|---|---|---|---|---|---|"
     )
     for name, (_, batch, _, side) in CASES.items():
+        if options.only not in name:
+            continue
         cells = []
         for make in (training, forward):
             mixed, full = (make(name, kind, options.device) for kind in (dtype, None))
             _, seconds, saved = ratio(mixed, full, options.rounds)
             cells += [f"{1000 * seconds:.0f} ms", f"{saved:.2f}"]
+        last, first = (
+            training(name, dtype, options.device, form) for form in (torch.channels_last, torch.contiguous_format)
+        )
+        cells.insert(2, f"{ratio(last, first, options.rounds)[2]:.2f}")
         print(f"| {name} | {batch} × {side}² | {' | '.join(cells)} |", flush=True)
     return 0
 
