@@ -4,6 +4,7 @@ Batch 1; the runtimes take turns, medians are printed; peak memory is the larges
 one network into one runtime and runs it. Weights do not change any of these figures, so they are random by default.
 
     python benchmarks/latency.py [--teacher b2] [--students b0 lite0] [--size 352] [--rounds 15] [--threads 1 2] [--no-memory]
+    python benchmarks/latency.py --teacher unet32 --students unet8 --size 224    # Compact on cardiac slices
 """
 
 import argparse
@@ -17,7 +18,8 @@ from pathlib import Path
 import onnxruntime
 import torch
 from measure import in_turns, peak_memory
-from torch import Tensor
+from monai.networks.nets import BasicUNet
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from medkd.export import FORMATS
@@ -32,19 +34,30 @@ RUNTIMES = {
     "ONNX Runtime, 8 bits": (".int8.onnx", "onnx"),
     "OpenVINO, 8 bits": (".int8.onnx", "openvino"),
 }
+UNETS = {"unet8": (8, 8, 16, 32, 64, 8), "unet32": (32, 32, 64, 128, 256, 32)}  # of one channel, four classes
 Runner = Callable[[Tensor], Tensor]
+
+
+def make(name: str) -> nn.Module:
+    """A U-Net by its name, or Polyp-PVT by its backbone's; random weights."""
+    return (BasicUNet(2, 1, 4, UNETS[name]) if name in UNETS else PolypPVT(name)).eval()
+
+
+def image(name: str, size: int) -> Tensor:
+    """One for the network."""
+    return torch.randn(1, 1 if name in UNETS else 3, size, size, generator=torch.Generator().manual_seed(0))
 
 
 def write(folder: Path, backbone: str, size: int) -> None:
     """The network's files, one per runtime."""
     torch.manual_seed(0)
-    network, example = PolypPVT(backbone).eval(), torch.zeros(1, 3, size, size)
+    network, example = make(backbone), image(backbone, size)
     torch.save(network.state_dict(), folder / f"{backbone}.pt")
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         for name, suffix in (("torchscript", ".ts"), ("onnx", ".onnx")):
             FORMATS[name](network, example, folder / f"{backbone}{suffix}", {})
-    noise = [torch.randn(1, 3, size, size).numpy() for _ in range(2)]
+    noise = [torch.randn_like(example).numpy() for _ in range(2)]
     write_int8(folder / f"{backbone}.onnx", folder / f"{backbone}.int8.onnx", noise)
 
 
@@ -54,7 +67,7 @@ def load(folder: Path, backbone: str, runtime: str) -> Runner:
     path = folder / f"{backbone}{suffix}"
     if name is not None:
         return ExportedNetwork(path, name)
-    network = PolypPVT(backbone).eval()
+    network = make(backbone)
     network.load_state_dict(torch.load(path, weights_only=True))
     return network
 
@@ -65,14 +78,14 @@ def use(folder: Path, backbone: str, runtime: str, size: int) -> None:
     runner = load(folder, backbone, runtime)
     with torch.no_grad():
         for _ in range(3):
-            runner(torch.zeros(1, 3, size, size))
+            runner(image(backbone, size))
 
 
 def arithmetic(backbone: str, size: int) -> tuple[int, float]:
     """Parameters, and multiply-accumulates of convolutions and matrix products."""
-    network = PolypPVT(backbone).eval()
+    network = make(backbone)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(torch.zeros(1, 3, size, size))
+        network(image(backbone, size))
     return sum(p.numel() for p in network.parameters()), counter.get_total_flops() / 2
 
 
@@ -87,9 +100,9 @@ def main() -> int:
     options = parser.parse_args()
     size, names = options.size, (options.teacher, *options.students)
     cells = [(name, runtime) for name in names for runtime in RUNTIMES]
-    x = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+    x = image(options.teacher, size)
     print(
-        f"torch {torch.__version__}, onnxruntime {onnxruntime.__version__}, 1 × 3 × {size}², {options.rounds} rounds\n"
+        f"torch {torch.__version__}, onnxruntime {onnxruntime.__version__}, 1 × {x.shape[1]} × {size}², {options.rounds} rounds\n"
     )
     with tempfile.TemporaryDirectory() as place, torch.no_grad():
         folder = Path(place)
