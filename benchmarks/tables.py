@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
+import yaml
 from ladders import BUNDLES, TABLES
 
 from medkd.ladder import load_ladder
@@ -31,7 +32,8 @@ def main() -> int:
     files = [*folder.glob("patients.csv"), *(one / "patients.csv" for one in options.add)]
     scores = together([pd.read_csv(file, dtype={"patient": str}) for file in files])
     bundle, kind = BUNDLES / TABLES[options.table].bundle, TABLES[options.table].data[0]
-    names = [rung for rung in load_ladder(bundle).rungs if rung in set(scores["rung"])]
+    every = yaml.safe_load((bundle / "configs" / "ladder.yaml").read_text(encoding="utf-8"))["rungs"]
+    names = [rung for rung in every if rung in set(scores["rung"])]  # those outside the default selection too
     ladder, groups = load_ladder(bundle, names), GROUPS.get(kind, "patients")
     ladder = replace(ladder, groups=groups, units=groups if ladder.unit == "patient" else ladder.units)
     folder.mkdir(parents=True, exist_ok=True)
