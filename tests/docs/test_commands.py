@@ -47,7 +47,7 @@ FOLLOWED += [
     (f"docs/how-to/{name}.md", None)
     for name in ("collections", "deploy", "own-method", "report", "slides", "too-slow", "train", "your-data")
 ]
-FOLLOWED += [(f"docs/methods/{name}.md", None) for name in ("confkd", "ikdmil", "kdas")]
+FOLLOWED += [(f"docs/methods/{name}.md", None) for name in ("compact", "confkd", "ikdmil", "kdas")]
 FOLLOWED += [(f"data/{name}/README.md", None) for name in sources.BY_DATASET]
 FOLLOWED += [(f"bundles/{name}/docs/README.md", None) for name in METHODS]
 FOLLOWED += [("docs/index.md", None), ("docs/tutorials/first-student.md", None)]
@@ -148,7 +148,7 @@ def test_every_command_is_followed_here_or_has_a_reason():
         assert any(re.match(pattern, words(c)) for block in everything for c in block.commands), (
             f"{pattern}: on no page"
         )
-    for page in ("docs/index.md", "docs/methods/ikdmil.md", "docs/methods/kdas.md"):
+    for page in ("docs/index.md", "docs/methods/compact.md", "docs/methods/ikdmil.md", "docs/methods/kdas.md"):
         assert all(reason(command) for block in blocks(page) for command in block.commands), page
     (start,) = part("README.md", "Two commands")
     assert all(reason(command) for command in start.commands)
