@@ -1,7 +1,8 @@
 """Mixed precision (`amp: auto`) against float32, and `channels_last` then: ratios of times of steps in turns, a Markdown table.
 
 A step is what a trainer does: forward in an AutocastInferer, loss in float32, backward, optimiser. Forward alone is in eval mode,
-one image. That of `channels_last` is to the other memory format, both in mixed precision. Ratios below 1 are time saved; they hold for one machine, and on another the command tells its own.
+one image. That of `channels_last` is to the other memory format, both in mixed precision. Ratios below 1 are time saved; they hold
+for one machine, and on another the command tells its own.
 
     python benchmarks/precision.py [--rounds 8] [--threads 1] [--device cpu] [--only Compact]
 """

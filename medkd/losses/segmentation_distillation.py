@@ -130,7 +130,6 @@ def _variation(x: Tensor, belongs: Tensor) -> Tensor:
     pixels = _at_least_float32(x).flatten(2)
     weights = belongs.to(pixels.dtype)
     means = pixels @ weights.transpose(1, 2) / (weights.sum(2)[:, None, :] + 1e-6)
-    similarity = F.normalize(means, dim=1).transpose(1, 2) @ F.normalize(
-        pixels, dim=1
-    )  # [B, classes, N], of the own one:
+    # With every class's mean, [B, classes, N]; then that with the own one's.
+    similarity = F.normalize(means, dim=1).transpose(1, 2) @ F.normalize(pixels, dim=1)
     return (similarity * weights).sum(1)
