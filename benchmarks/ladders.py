@@ -24,7 +24,7 @@ _DICE = [*_GLAND, "bag_loss={_target_: medkd.losses.BagDiceLoss}"]
 # Without the rungs that do not depend on the weak labels, or on the MIL teacher.
 _CONFKD = ["weak_only", "one_branch", "decoupled", "kl", "kl_entropy", "mean_teacher", "cross_pseudo_supervision"]
 # What suits the network of 2 million parameters that teaches the small one.
-_LARGE = ["learning_rate=0.001", "memory_format=$torch.contiguous_format"]
+_LARGE = ["learning_rate=0.001", "memory_format=contiguous_format"]
 _MAIN = ["one_branch", "kl_entropy", "mean_teacher", "cross_pseudo_supervision"]
 
 

@@ -136,7 +136,7 @@ def test_the_memory_format_changes_the_pace_alone(data: Path, taught: Path, tmp_
     """With plain gradient descent, for Adam makes whole steps of gradients that are rounding errors."""
     settings = {**VOLUMES, "amp": False, "optimizer#_target_": "torch.optim.SGD", "learning_rate": 0.1}
     plain, faster, other = (
-        _train(tmp_path / name, data, taught, **settings, memory_format=f"$torch.{form}", seed=seed)
+        _train(tmp_path / name, data, taught, **settings, memory_format=form, seed=seed)
         for name, form, seed in (
             ("plain", "contiguous_format", 0),
             ("faster", "channels_last", 0),
