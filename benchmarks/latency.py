@@ -5,6 +5,7 @@ one network into one runtime and runs it. Weights do not change any of these fig
 
     python benchmarks/latency.py [--teacher b2] [--students b0 lite0] [--size 352] [--rounds 15] [--threads 1 2] [--no-memory]
     python benchmarks/latency.py --teacher unet32 --students unet8 --size 224    # Compact on cardiac slices
+    python benchmarks/latency.py --teacher lite2 --students flexible --size 192  # Compact on polyps
 """
 
 import argparse
@@ -18,7 +19,7 @@ from pathlib import Path
 import onnxruntime
 import torch
 from measure import in_turns, peak_memory
-from monai.networks.nets import BasicUNet
+from monai.networks.nets import BasicUNet, FlexibleUNet
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -40,6 +41,9 @@ Runner = Callable[[Tensor], Tensor]
 
 def make(name: str) -> nn.Module:
     """A U-Net by its name, or Polyp-PVT by its backbone's; random weights."""
+    if name == "flexible":  # that of compact_segmentation/configs/recipes/polyp.yaml
+        widths = [32, 24, 16, 12, 8]
+        return FlexibleUNet(3, 2, "efficientnet-lite0_tiny", pretrained=False, decoder_channels=widths).eval()
     return (BasicUNet(2, 1, 4, UNETS[name]) if name in UNETS else PolypPVT(name)).eval()
 
 

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from medkd.distributed import gathered
 from medkd.files import atomic_path
+from medkd.handlers.case_names import named, numbered, patients
 from medkd.metrics.spacing import known_spacing
 from medkd.metrics.trust import entropy_share, islands, reliability
 from medkd.visualise import read_image, small_slice
 
-__all__ = ["CaseSlices", "numbered"]
+__all__ = ["CaseSlices"]
 
 Array = NDArray[Any]
 _ACTIVATIONS = ("softmax", "sigmoid", "none")
@@ -107,7 +108,7 @@ class CaseSlices:
         meta = source["image"].meta
         path, region = str(meta["filename_or_obj"]), meta.get("region")
         pictured = len(self._cases) < self.pictures
-        return _Case(_named(source), path, rows, small_slice(read_image(path, region), maps) if pictured else {})
+        return _Case(named(source), path, rows, small_slice(read_image(path, region), maps) if pictured else {})
 
     def _annotated(self, source: Mapping[str, Any]) -> Array | None:
         """Where the truth is known; ``None``: everywhere."""
@@ -143,10 +144,10 @@ class CaseSlices:
         if getattr(engine.state, "rank", 0) > 0 or not cases:
             return
         numbers = numbered(pd.DataFrame([case.name for case in cases]))
-        patients = _patients(cases, numbers)
+        hidden_patients = patients([case.name["patient"] for case in cases], numbers)
         rows = []
         for case, number in zip(cases, numbers, strict=True):
-            hidden = {"case": f"case {number}", "location": "", "patient": patients[case.name["patient"]]}
+            hidden = {"case": f"case {number}", "location": "", "patient": hidden_patients[case.name["patient"]]}
             name = hidden if self.anonymous else case.name
             rows += [{"number": number, **name, **row} for row in case.rows]
             if case.maps:
@@ -165,34 +166,6 @@ class _Case(NamedTuple):
     path: str
     rows: list[dict[str, Any]]
     maps: dict[str, Array]
-
-
-def numbered(names: pd.DataFrame) -> list[int]:
-    """A number for each case, from 1 on: the same for every table of the same cases, in whatever order they stand.
-
-    Args:
-        names: a row per case: ``case``, ``patient`` and, where images are cut into parts, ``location``.
-    """
-    place = names["location"].astype(str) if "location" in names else pd.Series("", index=names.index)
-    keys = pd.DataFrame({"case": names["case"], "place": place, "patient": names["patient"].astype(str)})
-    again = keys.sort_values("patient", kind="stable").groupby(["case", "place"]).cumcount()
-    ordered = keys.assign(again=again).sort_values(["case", "place", "again"])
-    numbers: list[int] = pd.Series(range(1, len(ordered) + 1), index=ordered.index).reindex(names.index).tolist()
-    return numbers
-
-
-def _patients(cases: Sequence[_Case], numbers: Sequence[int]) -> dict[str, str]:
-    """Numbers of patients, in the order of their cases."""
-    ordered = [case.name["patient"] for _, case in sorted(zip(numbers, cases, strict=True), key=lambda pair: pair[0])]
-    return {patient: f"patient {place}" for place, patient in enumerate(dict.fromkeys(ordered), start=1)}
-
-
-def _named(source: Mapping[str, Any]) -> dict[str, str]:
-    """As the handlers name it that write ``cases.csv``."""
-    meta = source["image"].meta
-    case = Path(str(meta["filename_or_obj"])).name
-    place = " ".join(str(int(number)) for number in meta.get("region", [])[:2])
-    return {"case": case, "location": place, "patient": str(source.get("patient", source.get("region", case)))}
 
 
 def _array(values: Any) -> Array:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from medkd.handlers.case_slices import numbered
+from medkd.handlers.case_names import numbered
 from medkd.report.material import Cell, Material
 
 __all__ = ["beside", "over_classes", "read_cases", "read_trust", "without_names"]

@@ -14,7 +14,7 @@ from monai.transforms import AsDiscrete
 from PIL import Image
 
 from medkd.handlers import CaseSlices, SegmentationScores
-from medkd.handlers.case_slices import numbered
+from medkd.handlers.case_names import numbered
 from medkd.metrics.trust import calibration_error
 
 
