@@ -19,11 +19,11 @@ from medkd.bundle.validation import key_score
 from medkd.datasets.datalist import load_datalist
 from medkd.engines.patches import STRIDE
 from medkd.files import atomic_path, sha256
-from medkd.networks.checkpoints import load_model
+from medkd.network_inputs import network_inputs
 from medkd.networks.exported import ExportedNetwork
 from medkd.quantise import Quantisation, quantise
 
-__all__ = ["FORMATS", "ExportReport", "export_bundle", "network_inputs"]
+__all__ = ["FORMATS", "ExportReport", "export_bundle"]
 
 _CALIBRATION = 32  # tensors
 _TOLERANCES = {"fp32": 1e-4, "fp16": 1e-2}
@@ -124,7 +124,8 @@ def _export_int8(
     if dataset_dir is None:
         raise ValueError("expected a dataset_dir for int8: its training images calibrate, its validation images decide")
     settings = {"device": "cpu", "dataset_dir": str(Path(dataset_dir).resolve()), "progress": False}
-    inputs = _calibration(bundle, images, dataset_dir, model)
+    calibrating = images or [item["image"] for item in load_datalist(dataset_dir, "training")]
+    _, inputs = network_inputs(bundle, calibrating, model, limit=_CALIBRATION, spread=True)
     metric: list[str] = []
 
     def score(file: Path) -> float:
@@ -140,58 +141,6 @@ def _export_int8(
         whole = export_bundle(bundle, format="onnx", images=first, model_path=model, output=f"{folder}/whole.onnx")
         found = quantise(whole.path, partial, [x.numpy() for x in inputs], score=score, bound=bound)
     return replace(whole, path=path, inputs=len(inputs), quantisation=found, metric=metric[0])
-
-
-def _calibration(bundle: Path, images: str | Path | None, dataset_dir: str | Path, model: Path) -> list[Tensor]:
-    """Inputs of the network, of the images that are named, or of some of all training images."""
-    if images is not None:
-        return network_inputs(bundle, images, model, limit=_CALIBRATION)[1]
-    items = load_datalist(dataset_dir, "training")
-    some = [item["image"] for item in items[:: max(1, len(items) // _CALIBRATION)]]
-    return network_inputs(bundle, some, model, limit=_CALIBRATION, of_each=max(1, _CALIBRATION // len(some)))[1]
-
-
-@torch.no_grad()
-def network_inputs(
-    bundle: Path,
-    images: str | Path | Sequence[str] | None = None,
-    model_path: str | Path | None = None,
-    *,
-    limit: int = 8,
-    of_each: int | None = None,
-) -> tuple[nn.Module, list[Tensor]]:
-    """The trained network in eval mode, and the first tensors that the bundle's inferer gives it for some images.
-
-    Args:
-        bundle: its folder.
-        images: a file or folder as inference takes it, or a list of files; inference's own by default.
-        model_path: the weights; ``models/model.pt`` by default.
-        limit: of tensors.
-        of_each: of tensors of one image; no limit by default.
-    """
-    model = Path(model_path or bundle / "models" / "model.pt")
-    parser = read_bundle(bundle, model).inference
-    parser.update({"device": "cpu"})
-    if images is not None and not isinstance(images, (str, Path)):
-        parser.update({"dataset#data": [{"image": str(path)} for path in images]})
-    elif images is not None:
-        parser.update({"dataset_dir": str(Path(images).resolve())})
-    network = load_model(model, parser.get_parsed_content("network_def")).eval()
-    inputs: list[Tensor] = []
-    most = limit
-
-    def recorded(x: Tensor, *args: Any, **kwargs: Any) -> Any:
-        if len(inputs) < min(limit, most):
-            inputs.append(torch.as_tensor(x).as_subclass(Tensor).clone())
-        return network(x, *args, **kwargs)
-
-    inferer = parser.get_parsed_content("inferer")
-    for item in parser.get_parsed_content("dataset"):
-        most = len(inputs) + (of_each or limit)
-        inferer(torch.as_tensor(item["image"])[None], recorded)
-        if len(inputs) >= limit:
-            break
-    return network, inputs
 
 
 def _whole_sides(bundle: Path, model: Path) -> list[int]:

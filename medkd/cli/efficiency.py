@@ -33,14 +33,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
+    from functools import partial
     from pathlib import Path
 
     from medkd.efficiency import candidates, compare
-    from medkd.efficiency.results import check_place, log, write
+    from medkd.efficiency.results import check_place, log, write, write_so_far
 
     folder = Path(options.output_dir)
     check_place(folder)
     given = {name: getattr(options, name) for name in ("threads", "rounds", "limit", "dataset_dir")}
+    given["keep"] = partial(write_so_far, folder=folder)
     measured = compare(candidates(options.networks, options.runtimes), options.images, **given, tell=print)
     print(f"\n{write(measured, folder)}\n")
     print(f"Written:  {folder.resolve()}")

@@ -12,12 +12,14 @@ from typing import Any
 
 from medkd.errors import DataError
 from medkd.files import content_hash
+from medkd.reading.images import is_turned
 from medkd.reading.predictions import PREDICTION_SUFFIXES
 
 __all__ = ["INDEX", "PredictionFolder", "image_stem", "with_predictions"]
 
 INDEX = "predictions.csv"  # columns: prediction (a file of the folder), image (where it was), sha256 (of the image)
 _POSTFIXES = ("", "_prediction", "_map", "_seg")
+_NNUNET_CHANNEL = "_0000"  # behind the name of an image, and not of its prediction
 _logger = logging.getLogger(__name__)
 Item = dict[str, Any]
 
@@ -29,7 +31,8 @@ def with_predictions(
 
     With an index, which ``medkd teach`` writes, an image's prediction is found by the image's content, wherever it lies;
     without one by its name: ``NAME.nii.gz``, ``.nii``, ``.npz`` or ``.png``, or the same with ``_prediction``, ``_map`` or
-    ``_seg`` behind NAME.
+    ``_seg`` behind NAME. nnU-Net's names are known: its image is ``NAME_0000``, and of ``NAME.npz`` and ``NAME.nii.gz``, which it
+    writes both, the one with the probabilities is taken.
 
     Args:
         items: of a datalist, with absolute paths.
@@ -39,8 +42,8 @@ def with_predictions(
 
     Raises:
         ValueError: if a folder is required and not given.
-        DataError: with every image that has no prediction, has changed since or is said to be its own, and every name that two
-            images share.
+        DataError: with every image that has no prediction, has changed since or is said to be its own, every name that two
+            images share, and every picture that is stored turned (EXIF), for which nobody knows which way another tool has looked at it.
     """
     if folder is None and required:
         raise ValueError("teacher_dir: expected a folder of predictions, as `medkd teach` writes it, found none given")
@@ -57,6 +60,11 @@ def with_predictions(
         f"{path}: expected a prediction, found the image itself"
         for item, path in found
         if path and path.samefile(item["image"])
+    ]
+    problems += [
+        f"{item['image']}: expected an upright picture, found one that is stored turned (EXIF), of which {path} may be either way"
+        for item, path in found
+        if path and known.by_content is None and is_turned(item["image"])
     ]
     if problems:
         raise DataError(folder, problems)
@@ -87,13 +95,15 @@ class PredictionFolder:
 
         Raises:
             FileNotFoundError: if there is no such folder.
-            DataError: if two files are of one name, NAME.nii.gz and NAME.npz for example.
+            DataError: if two files are of one name, NAME.nii.gz and NAME.png for example.
         """
         path = Path(folder)
         if not path.is_dir():
             raise FileNotFoundError(f"{path}: expected a folder of predictions, as `medkd teach` writes it, found none")
         if not (path / INDEX).is_file():
             files = [file for file in sorted(path.iterdir()) if file.name.endswith(PREDICTION_SUFFIXES)]
+            soft = {_stem(file) for file in files if file.suffix == ".npz"}  # beside which nnU-Net writes the classes
+            files = [file for file in files if not (file.name.endswith(".nii.gz") and _stem(file) in soft)]
             counts = Counter(map(_stem, files))
             twice = [f"{name}: expected one file, found {count}" for name, count in counts.items() if count > 1]
             if twice:
@@ -107,7 +117,8 @@ class PredictionFolder:
         """The prediction of an image; ``None`` if there is none."""
         if self.by_content is not None:
             return self.by_content.get(content_hash(image))
-        names = (image_stem(image) + postfix for postfix in _POSTFIXES)
+        stem = image_stem(image)
+        names = (one + postfix for one in (stem, stem.removesuffix(_NNUNET_CHANNEL)) for postfix in _POSTFIXES)
         return next((self.by_name[name] for name in names if name in self.by_name), None)
 
     def lack(self, image: str | Path) -> str:

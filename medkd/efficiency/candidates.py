@@ -48,7 +48,7 @@ def candidates(networks: Sequence[str], runtimes: Sequence[str] = ()) -> list[Ca
 
     Args:
         networks: folders of bundles, or ``FOLDER=FILE`` with the weights to take in place of ``models/model.pt``: those of
-            the teacher, for example.
+            the teacher, for example. Two folders of one name are called by their paths.
         runtimes: ``pytorch``, ``onnx`` or with a precision ``onnx:int8``; by default PyTorch and whatever was exported.
 
     Raises:
@@ -56,12 +56,12 @@ def candidates(networks: Sequence[str], runtimes: Sequence[str] = ()) -> list[Ca
         ValueError: for an unknown runtime, or a folder that is no bundle.
     """
     found, problems = [], []
-    for network in networks:
-        folder, _, file = network.partition("=")
-        bundle = Path(folder).resolve()
-        model = Path(file).resolve() if file else bundle / "models" / "model.pt"
-        name = model.relative_to(bundle).as_posix() if model.is_relative_to(bundle) else str(model)
-        name = bundle.name if not file else f"{bundle.name} {name}"
+    parts = list(dict.fromkeys(map(_network, networks)))
+    folders = [bundle.name for bundle in {bundle for bundle, _ in parts}]
+    for bundle, model in parts:
+        name = bundle.name if folders.count(bundle.name) == 1 else str(bundle)
+        if model != bundle / "models" / "model.pt":
+            name += f" {model.relative_to(bundle).as_posix() if model.is_relative_to(bundle) else model}"
         every = [Candidate(name, bundle, model, *_parts(runtime)) for runtime in runtimes or _all()]
         wanted = every if runtimes else [one for one in every if one.runtime == "pytorch" or one.file.is_file()]
         problems += [str(one.file) for one in wanted if not one.file.is_file()]
@@ -71,6 +71,13 @@ def candidates(networks: Sequence[str], runtimes: Sequence[str] = ()) -> list[Ca
             f"{', '.join(problems)}: expected trained weights and what `medkd export` made of them, found nothing there"
         )
     return found
+
+
+def _network(text: str) -> tuple[Path, Path]:
+    """The folder of a bundle and its weights."""
+    folder, _, file = text.partition("=")
+    bundle = Path(folder).resolve()
+    return bundle, Path(file).resolve() if file else bundle / "models" / "model.pt"
 
 
 def _all() -> list[str]:

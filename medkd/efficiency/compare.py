@@ -32,6 +32,7 @@ def compare(
     limit: int | None = None,
     dataset_dir: str | Path | None = None,
     tell: Callable[[str], None] = lambda line: None,
+    keep: Callable[[pd.DataFrame], None] = lambda measured: None,
 ) -> pd.DataFrame:
     """Run every candidate on every case, each time in a fresh process.
 
@@ -44,6 +45,7 @@ def compare(
         limit: of cases, evenly over all.
         dataset_dir: a datalist; on its validation images the bundle's key metric is computed.
         tell: is told of every process that has ended.
+        keep: gets the rows so far, then too, for the next one may fail.
 
     Returns:
         A row per process: ``network``, ``runtime``, ``precision``, ``case``, ``seconds`` (program start to end, less what is
@@ -68,6 +70,7 @@ def compare(
             for one in networks if number % 2 == 0 else reversed(networks):
                 times = _measured(one, case, threads, again)
                 rows.append({**known[one], "case": Path(case).name, **times})
+                keep(pd.DataFrame(rows))
                 tell(f"{one.name}, {one.runtime} {one.precision}, {Path(case).name}: {times['seconds']:.2f} s")
     table: pd.DataFrame = pd.DataFrame(rows)
     return table

@@ -10,9 +10,10 @@ from medkd.efficiency.picture import save_picture
 from medkd.efficiency.table import render, summary
 from medkd.files import atomic_path
 
-__all__ = ["check_place", "log", "write"]
+__all__ = ["check_place", "log", "write", "write_so_far"]
 
 _ROWS = "measured.csv"
+_SO_FAR = "so_far.csv"
 _NAMES = ("network", "runtime", "precision")
 _NUMBERS = ("seconds", "warm", "peak", "area", "file", "parameters", "macs", "score")
 
@@ -29,6 +30,12 @@ def check_place(folder: Path) -> None:
         )
 
 
+def write_so_far(measured: pd.DataFrame, folder: Path) -> None:
+    """``so_far.csv``, the rows of a measurement that goes on."""
+    with atomic_path(folder / _SO_FAR) as partial:
+        measured.to_csv(partial, index=False)
+
+
 def write(measured: pd.DataFrame, folder: Path) -> str:
     """``measured.csv``, a row per process; ``table.md``, which is returned; with scores ``pareto.png``."""
     text = render(measured)
@@ -38,6 +45,7 @@ def write(measured: pd.DataFrame, folder: Path) -> str:
         partial.write_text(text + "\n", encoding="utf-8")
     if "score" in measured:
         save_picture(measured, folder / "pareto.png")
+    (folder / _SO_FAR).unlink(missing_ok=True)
     return text
 
 

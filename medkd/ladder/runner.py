@@ -161,10 +161,14 @@ def _run_workflow(files: Sequence[Path], settings: Mapping[str, Any], tracking: 
 
 
 def _digests(ladder: Ladder) -> dict[str, str]:
-    """What the cells are trained and tested with besides the overrides: other defaults make another ladder."""
+    """What the cells are trained and tested with besides the overrides: other defaults, or other code, make another ladder."""
     others = {str(rung[EVALUATED_BY]) for rung in ladder.rungs.values() if EVALUATED_BY in rung}
     files = [*ladder.files, *(ladder.bundle / "configs" / name for name in ("evaluate.yaml", *sorted(others)))]
-    return {file.name: sha256(file)[:12] for file in files}
+    code = [file for file in sorted(ladder.bundle.glob("scripts/**/*.py")) if not file.name.startswith("test_")]
+    return {
+        **{file.name: sha256(file)[:12] for file in files},
+        **{file.relative_to(ladder.bundle).as_posix(): sha256(file)[:12] for file in code},
+    }
 
 
 def _claim(folder: Path, settings: Mapping[str, Any]) -> None:

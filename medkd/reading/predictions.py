@@ -17,7 +17,8 @@ __all__ = ["PREDICTION_SUFFIXES", "read_prediction"]
 PREDICTION_SUFFIXES = (".nii.gz", ".nii", ".npz", ".png")
 _NNUNET = ("probabilities", "softmax")  # what nnU-Net's --save_probabilities calls them, versions 2 and 1
 _DEEP = ("I", "I;16")  # Pillow's modes of more than 8 bits, which it cuts when it converts them
-_TOLERANCE = 0.02  # of a sum of probabilities: each may be off by half of 1/255
+_TOLERANCE = 0.02  # of a probability, and of a sum of few
+_HALF_STEP = 0.5 / 255  # by which each of a sum may be off in eight bits
 
 
 def read_prediction(path: str | Path, image: Tensor, num_classes: int) -> Tensor:
@@ -96,8 +97,8 @@ def _probabilities(values: Tensor, num_classes: int, path: Path) -> Tensor:
     total = values.sum(0)
     if lowest < -_TOLERANCE or highest > 1 + _TOLERANCE:
         raise ValueError(f"{path}: expected probabilities from 0 to 1, found {lowest:g} to {highest:g}")
-    whole = channels == num_classes
-    if float(total.max()) > 1 + _TOLERANCE or (whole and float(total.min()) < 1 - _TOLERANCE):
+    whole, tolerance = channels == num_classes, max(_TOLERANCE, channels * _HALF_STEP)
+    if float(total.max()) > 1 + tolerance or (whole and float(total.min()) < 1 - tolerance):
         raise ValueError(
             f"{path}: expected probabilities that sum to {'one' if whole else 'one at most'}, "
             f"found sums from {float(total.min()):.3g} to {float(total.max()):.3g}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,6 +17,7 @@ from medkd.bundle.settings import adopt, settings_of
 from medkd.files import sha256
 from medkd.networks import ExportedNetwork
 from medkd.networks.checkpoints import load_model
+from medkd.reading.images import upright
 
 if TYPE_CHECKING:
     from monai.bundle import ConfigParser
@@ -43,7 +46,8 @@ class ConfiguredTeacher:
         file: the configuration's file.
         weights: of the network; ``None``: it has them.
         activation: ``"softmax"``, ``"sigmoid"`` or ``"none"``; ``None``: that of ``postprocessing``, else softmax of
-            several channels; a single channel without one is a probability already.
+            several channels, unless they are probabilities already (of an exported network with its softmax inside); a
+            single channel without one is a probability already.
 
     Attributes:
         identity: the configuration, and the hashes of its file and of the weights.
@@ -58,6 +62,12 @@ class ConfiguredTeacher:
             raise ValueError(f"{file}: expected {', '.join(lacking)} in the configuration of a teacher, found none")
         self.file, self.activation = file, activation
         network: nn.Module = parser.get_parsed_content("network_def" if "network_def" in parser else "network")
+        exported = [module.path for module in network.modules() if isinstance(module, ExportedNetwork)]
+        if not (weights or exported) and isinstance(parser.get("network_def"), Mapping):
+            raise ValueError(
+                f"{file}: expected a network with weights, {{_target_: medkd.networks.ExportedNetwork, path: …}} for example, found "
+                "a network_def that starts from random ones; of a bundle name the folder, which has models/model.pt"
+            )
         self.network = (load_model(weights, network, bare=True) if weights else network).eval()
         self.device = torch.device(parser.get_parsed_content("device"))
         self.network.to(self.device)
@@ -66,25 +76,37 @@ class ConfiguredTeacher:
         self.activations = [t for t in _transforms(parser, "postprocessing") if isinstance(t, Activationsd)]
         self.back = Invertd("pred", self.before, orig_keys="image", nearest_interp=False, to_tensor=True)
         self.identity = {"teacher": str(file), "configuration_sha256": sha256(file), "activation": activation or ""}
-        files = [weights] if weights else [m.path for m in self.network.modules() if isinstance(m, ExportedNetwork)]
-        self.identity["weights_sha256"] = " ".join(map(sha256, files))
+        files = [weights] if weights else exported
+        self.identity["weights_sha256"] = " ".join(map(sha256, files)) or _digest(self.network)
 
     @torch.no_grad()
     def predict(self, image: str | Path) -> Tensor:
         """Probabilities ``[K − 1, *spatial]`` of the classes from 1 on, in the geometry of the file.
 
         Raises:
-            ValueError: if they are none, or overlap.
+            ValueError: if they are none, overlap, or are not brought back to the image.
         """
-        item = self.before({"image": str(image)})
+        with upright(image) as path:
+            item = self.before({"image": str(path)})
+        shape = getattr(item["image"], "meta", {}).get("spatial_shape")
+        if shape is None:  # Invertd would only warn, and leave the prediction where it is
+            raise ValueError(
+                f"{self.file}: expected preprocessing that keeps the image's meta data (track_meta), to bring the "
+                "prediction back to the image, found none behind it"
+            )
         logits = self.inferer(item["image"][None].to(self.device), self.network)[0].float().cpu()
         item["pred"] = self._foreground(logits, image)
         result: Tensor = self.back(item)["pred"].clamp(0, 1)
+        expected, found = tuple(map(int, shape)), tuple(result.shape[1:])
+        if found != expected:
+            raise ValueError(f"{image}: expected a prediction of its shape {expected}, found {found}")
         return result
 
     def _foreground(self, logits: Tensor, image: str | Path) -> Tensor:
         """The probabilities on the network's grid: only what is zero outside may be brought back from there."""
         values = self._activated(logits)
+        if not bool(torch.isfinite(values).all()):
+            raise ValueError(f"{self.file}: expected finite probabilities, found others for {image}")
         lowest, highest = float(values.min()), float(values.max())
         total = values.sum(0)
         exclusive = len(values) == 1 or float((total - 1).abs().max()) < 0.01
@@ -101,8 +123,22 @@ class ConfiguredTeacher:
             for activation in self.activations:
                 logits = torch.as_tensor(activation(dict.fromkeys(activation.keys, logits))[activation.keys[0]])
             return logits
-        kind = self.activation or ("softmax" if len(logits) > 1 else "none")
+        kind = self.activation or ("softmax" if len(logits) > 1 and not _are_probabilities(logits) else "none")
         return logits.softmax(0) if kind == "softmax" else logits.sigmoid() if kind == "sigmoid" else logits
+
+
+def _digest(network: nn.Module) -> str:
+    """Of weights that an expression has loaded from wherever."""
+    found = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        found.update(name.encode())
+        found.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
+
+
+def _are_probabilities(values: Tensor) -> bool:
+    """Whether channels are from 0 to 1 and sum to one everywhere, as logits never do."""
+    return float(values.min()) >= 0 and bool(torch.isclose(values.sum(0), torch.ones(()), atol=1e-3).all())
 
 
 def load_teacher(

@@ -31,6 +31,17 @@ def test_a_path_through_a_known_package_leads_anywhere(target: str) -> None:
     assert list(code_in({"_target_": target})) == [("_target_", target)]
 
 
+@pytest.mark.parametrize("target", ["run_cmd", "download_url", "ConfigWorkflow", "load", "set_determinism"])
+def test_a_name_of_monai_s_that_is_no_part_of_a_network_or_its_data_is_code(target: str) -> None:
+    """MONAI finds these by their names alone; run_cmd starts any program."""
+    assert list(code_in({"inferer": {"_target_": target}})) == [("inferer#_target_", target)]
+
+
+@pytest.mark.parametrize("target", ["UNet", "LoadImaged", "Compose", "SlidingWindowInferer", "Dataset", "DiceLoss"])
+def test_the_parts_of_every_configuration_are_none(target: str) -> None:
+    assert not list(code_in({"_target_": target}))
+
+
 def test_what_medkd_ships_is_known_until_it_is_changed(tmp_path: Path) -> None:
     for name in bundle_names():
         file = bundle_path(name) / "configs" / "inference.yaml"

@@ -12,7 +12,8 @@ import yaml
 from monai.data import load_net_with_metadata
 
 from medkd.cli import main
-from medkd.export import FORMATS, export_bundle, network_inputs
+from medkd.export import FORMATS, export_bundle
+from medkd.network_inputs import network_inputs
 from medkd.networks import ExportedNetwork
 from medkd.serving import deploy
 
@@ -108,6 +109,25 @@ def test_what_is_missing_is_named(case: Case, own: Path, tmp_path: Path) -> None
         ValueError, match=r"format must be one of \['exported_program', 'onnx', 'torchscript'\], got 'x'"
     ):
         export_bundle(own, format="x", images=case.data / "images")
+
+
+@pytest.mark.parametrize("case", ["confkd"], indirect=True)
+def test_what_calibrates_comes_from_all_over_the_images(case: Case, own: Path) -> None:
+    """The first windows of a volume are its corner, where there is nothing to see."""
+    images = sorted((case.data / "images").iterdir())
+    of_each = [network_inputs(own, image, limit=1000)[1] for image in images]
+    assert min(map(len, of_each)) > 1
+    drawn = network_inputs(own, case.data / "images", limit=len(images), spread=True)[1]
+    places = [
+        [number for number, x in enumerate(every) if x.shape == found.shape and torch.equal(x, found)]
+        for every, found in zip(of_each, drawn, strict=True)
+    ]
+    assert all(places)  # one of each image
+    assert len({place[0] for place in places}) > 1
+    again = network_inputs(own, case.data / "images", limit=len(images), spread=True)[1]
+    assert all(map(torch.equal, drawn, again))
+    some = network_inputs(own, [str(image) for image in images], limit=2, spread=True)[1]
+    assert [any(torch.equal(x, found) for x in of_each[0]) for found in some] == [True, False]
 
 
 @pytest.mark.filterwarnings("ignore")

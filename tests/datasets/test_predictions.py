@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from medkd.datasets import DataError, with_predictions
 
@@ -34,9 +35,32 @@ def test_what_lacks_and_what_two_images_share_is_told_at_once(tmp_path: Path) ->
 
 def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
     (image,) = _files(tmp_path / "images", "a.nii.gz")
-    _files(tmp_path / "out", "a.nii.gz", "a.npz")
+    _files(tmp_path / "out", "a.nii.gz", "a.png")
     with pytest.raises(DataError, match="a: expected one file, found 2"):
         with_predictions([{"image": image}], tmp_path / "out")
+
+
+def test_the_folder_of_nnunet_is_taken_as_it_is(tmp_path: Path) -> None:
+    """It writes classes beside the probabilities, and knows the image's channels by number."""
+    images = _files(tmp_path / "images", "heart_1_0000.nii.gz", "heart_2.nii.gz")
+    others = ("heart_1.nii.gz", "heart_1.pkl", "heart_2.nii.gz", "dataset.json", "plans.json")
+    _files(tmp_path / "out", *others)
+    wanted = _files(tmp_path / "out", "heart_1.npz", "heart_2.npz")
+    found = with_predictions([{"image": path} for path in images], tmp_path / "out")
+    assert [item["teacher"] for item in found] == wanted
+
+
+def test_a_picture_that_is_stored_turned_has_no_known_side_up(tmp_path: Path) -> None:
+    """Half a turn has the same shape: another tool may have looked at it either way, and nothing tells."""
+    images = _files(tmp_path / "images", "a.jpg", "b.jpg")
+    for path, orientation in zip(images, (3, 1), strict=True):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        Image.new("RGB", (40, 30)).save(path, exif=exif)
+    _files(tmp_path / "out", "a.png", "b.png")
+    with pytest.raises(DataError, match="1 problem") as caught:
+        with_predictions([{"image": path} for path in images], tmp_path / "out")
+    assert "a.jpg: expected an upright picture" in caught.value.problems[0]
 
 
 def test_no_folder_is_no_teacher_and_one_that_is_not_there_an_error(tmp_path: Path) -> None:

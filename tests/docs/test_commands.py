@@ -228,7 +228,7 @@ def test_a_method_of_one_s_own(reader):
     mine = reader.follow([copy])
     text = (ROOT / page).read_text()
     losses, tests = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-    (rungs,) = re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL)
+    rungs, network = re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL)
     (mine / "scripts").mkdir()
     for name, content in (("__init__", ""), ("losses", losses), ("test_losses", tests)):
         (mine / "scripts" / f"{name}.py").write_text(content)
@@ -241,6 +241,15 @@ def test_a_method_of_one_s_own(reader):
     table = (mine / "ladder" / "ladder.md").read_text()
     assert "| standardised |" in table
     assert "standardised − pixel" in table
+    tiny = "from torch import nn\n\n\nclass Tiny(nn.Conv2d):\n    def __init__(self, out_channels):\n"
+    tiny += "        super().__init__(1, out_channels, 3, padding=1)\n"
+    (mine / "scripts" / "networks.py").write_text(tiny)
+    for name in ("train", "inference"):
+        edit(mine / "configs" / f"{name}.yaml", **yaml.safe_load(network))
+    run = "python -m monai.bundle run --config_file configs"
+    reader.type(f"{run}/train.yaml --dataset_dir DIR --pixel_weight 0", mine, page)
+    reader.type(f"{run}/inference.yaml --dataset_dir IMAGES --output_dir OUT", mine, page)
+    assert list((mine / "OUT").glob("*.nii.gz"))
 
 
 def test_the_page_of_confkd(reader):

@@ -1,6 +1,7 @@
 """What networks cost: programs that are watched, what is compared, and the command on a real bundle."""
 
 import argparse
+import shutil
 import sys
 from pathlib import Path
 
@@ -77,6 +78,29 @@ def test_what_was_exported_is_compared(bundle: Path, tmp_path: Path) -> None:
     assert found == [*((name, *how) for how in ours), (f"{name} {teacher}", "pytorch", "fp32")]  # fmt: skip
     for name in ("model.onnx", "model.int8.onnx", "model.ts"):
         (bundle / "models" / name).unlink()
+
+
+def test_two_folders_of_one_name_are_two_networks(bundle: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(bundle, tmp_path / bundle.name)
+    found = [one.name for one in candidates([str(bundle), str(other), str(bundle)], ["pytorch"])]
+    assert found == [str(bundle), str(other)]
+
+
+def test_what_was_measured_before_a_failure_is_kept(bundle: Path, tmp_path: Path, monkeypatch) -> None:
+    data, out = bundle.parent / "data", tmp_path / "out"
+    calls: list[str] = []
+
+    def once(one, case, threads, again):
+        if calls:
+            raise RuntimeError("out of memory")
+        calls.append(case)
+        return {"seconds": 1.0, "warm": 0.5, "peak": 100.0, "area": 50.0}
+
+    monkeypatch.setattr(sys.modules["medkd.efficiency.compare"], "_measured", once)
+    command = ["efficiency", str(bundle), "--images", str(data / "images"), "--output_dir", str(out)]
+    assert main(command) == 1
+    assert list(pd.read_csv(out / "so_far.csv")["case"]) == [Path(calls[0]).name]
+    assert not (out / "measured.csv").exists()
 
 
 def test_all_that_is_missing_is_told(bundle: Path, tmp_path: Path) -> None:

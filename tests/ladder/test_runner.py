@@ -182,6 +182,20 @@ def test_other_defaults_of_the_bundle_are_refused(done, fake_bundle, tmp_path):
         run(load_ladder(copy, ["pair"]), root)
 
 
+def test_other_code_of_the_bundle_is_refused(fake_bundle, tmp_path):
+    copy = shutil.copytree(fake_bundle, tmp_path / fake_bundle.name)
+    (copy / "scripts").mkdir()
+    for name in ("losses.py", "test_losses.py"):
+        (copy / "scripts" / name).write_text("FACTOR = 1\n")
+    ladder = load_ladder(copy, ["pair"])
+    run(ladder, tmp_path / "out")
+    (copy / "scripts" / "test_losses.py").write_text("FACTOR = 2\n")
+    run(ladder, tmp_path / "out")  # of what is trained it says nothing
+    (copy / "scripts" / "losses.py").write_text("FACTOR = 2\n")
+    with pytest.raises(ValueError, match=r"out: expected results of .*scripts/losses\.py"):
+        run(ladder, tmp_path / "out")
+
+
 def test_a_dataset_that_does_not_exist_is_refused_before_its_place_is_claimed(good, tmp_path):
     with pytest.raises(FileNotFoundError, match="no datalist there"):
         run(good, tmp_path / "out", dataset_dir=tmp_path / "nowhere")

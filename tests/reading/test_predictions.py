@@ -95,6 +95,16 @@ def test_what_is_none_of_this_image_is_refused(tmp_path: Path, values, affine, f
         read_prediction(path, VOLUME, 3)
 
 
+def test_eight_bits_of_many_classes_may_sum_to_more_than_one(tmp_path: Path) -> None:
+    """66 equal probabilities of 3.86/255 are kept as 4/255 each."""
+    path = _nifti(tmp_path / "many.nii.gz", np.full((4, 4, 2, 66), np.float32(4 / 255)))
+    found = read_prediction(path, MetaTensor(torch.zeros(1, 4, 4, 2), affine=AFFINE), 67)
+    assert float(found[0].max()) == 0
+    path = _nifti(tmp_path / "few.nii.gz", np.full((4, 4, 2, 3), np.float32(0.345)))
+    with pytest.raises(ValueError, match="sum to one at most"):
+        read_prediction(path, MetaTensor(torch.zeros(1, 4, 4, 2), affine=AFFINE), 4)
+
+
 def test_an_archive_of_something_else_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "case.npz", image=np.zeros(3))
     with pytest.raises(ValueError, match=r"named probabilities or softmax, found \['image'\]"):

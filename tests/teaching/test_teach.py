@@ -11,14 +11,16 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 from monai.transforms import Compose, LoadImage
+from PIL import Image
 
 from medkd.bundle import copy_bundle
 from medkd.cli import main
 from medkd.datasets import DataError, load_datalist, make_polyp_phantoms, with_predictions
+from medkd.reading.images import load_image
 from medkd.reading.predictions import read_prediction
 from medkd.teaching import load_teacher, teach
 
-from .conftest import config, write_bundle
+from .conftest import NETWORK, config, write_bundle
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +98,105 @@ def test_an_exported_network_in_a_file_teaches_the_same(zoo: Path, data: Path, t
     image = _images(data)[0]
     np.testing.assert_allclose(np.asarray(exported.predict(image)), np.asarray(trained.predict(image)), atol=1e-5)
     assert exported.identity["weights_sha256"]
+
+
+def test_a_softmax_inside_an_exported_network_is_not_taken_twice(zoo: Path, data: Path, tmp_path: Path) -> None:
+    trained = load_teacher(zoo, trust=True)
+    whole = torch.nn.Sequential(trained.network, torch.nn.Softmax(1))
+    torch.jit.save(torch.jit.trace(whole, torch.zeros(1, 1, 32, 32, 4)), tmp_path / "model.ts")
+    content = config({"_target_": "medkd.networks.ExportedNetwork", "path": "$@bundle_root + '/model.ts'"})
+    del content["postprocessing"]
+    content["inferer"] = {"_target_": "SimpleInferer"}  # where windows overlap, means of probabilities are others
+    content["preprocessing"]["transforms"].append(
+        {"_target_": "SpatialPadd", "keys": "image", "spatial_size": [64, 64, 8]}
+    )
+    (tmp_path / "teacher.json").write_text(json.dumps(content))
+    exported = load_teacher(tmp_path / "teacher.json", trust=True)
+    trained.inferer, trained.before, trained.back = exported.inferer, exported.before, exported.back
+    image = _images(data)[0]
+    expected, found = np.asarray(trained.predict(image)), np.asarray(exported.predict(image))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    exported.activation = "softmax"
+    assert float(np.abs(np.asarray(exported.predict(image)) - expected).max()) > 1e-3
+
+
+def test_a_network_without_weights_teaches_nobody(zoo: Path) -> None:
+    """The file of a bundle's folder, named by itself, says nothing of the bundle's weights."""
+    with pytest.raises(ValueError, match="starts from random ones; of a bundle name the folder"):
+        load_teacher(zoo / "configs" / "inference.json", trust=True)
+
+
+def test_weights_that_an_expression_loads_tell_teachers_apart(zoo: Path, tmp_path: Path) -> None:
+    content = config(NETWORK)
+    del content["network_def"]
+    content["network"] = "$torch.jit.load(@bundle_root + '/model.ts')"
+    content["imports"] += ["$import torch"]
+    (tmp_path / "teacher.json").write_text(json.dumps(content))
+    found = []
+    for seed in (0, 0, 1):
+        trained = load_teacher(write_bundle(tmp_path / f"{len(found)}", seed), trust=True)
+        torch.jit.save(torch.jit.trace(trained.network, torch.zeros(1, 1, 32, 32, 4)), tmp_path / "model.ts")
+        found.append(load_teacher(tmp_path / "teacher.json", trust=True).identity["weights_sha256"])
+    assert found[0] == found[1] != found[2]
+
+
+class _Nothing(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.full_like(x, float("nan"))
+
+
+def test_what_is_no_number_is_no_probability(zoo: Path, data: Path) -> None:
+    """Of a single channel neither the range nor the sum would tell; in eight bits it would be none at all."""
+    teacher = load_teacher(zoo, trust=True, activation="sigmoid")
+    teacher.network = _Nothing()
+    with pytest.raises(ValueError, match="expected finite probabilities"):
+        teacher.predict(_images(data)[0])
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        ({"_target_": "EnsureTyped", "keys": "image", "track_meta": False}, "keeps the image's meta data"),
+        ({"_target_": "Lambdad", "keys": "image", "func": "$lambda x: x[:, :32, :32]"}, "of its shape"),
+    ],
+)
+def test_a_prediction_that_is_not_brought_back_is_refused(
+    zoo: Path, data: Path, tmp_path: Path, step: dict, said: str
+) -> None:
+    copy = shutil.copytree(zoo, tmp_path / "copy")
+    content = json.loads((copy / "configs" / "inference.json").read_text())
+    steps = content["preprocessing"]["transforms"]
+    content["preprocessing"]["transforms"] = [*steps[:2], step, steps[-1]]
+    (copy / "configs" / "inference.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=said):
+        load_teacher(copy, trust=True).predict(_images(data)[0])
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pictures_are_taught_upright(tmp_path: Path, orientation: int) -> None:
+    """A teacher that says polyp where it is bright, with MONAI's reader, which passes EXIF's note over."""
+    network = torch.nn.Conv2d(3, 1, 1)
+    with torch.no_grad():
+        network.weight[:] = 1 / (3 * 255)
+        network.bias.zero_()
+    torch.jit.save(torch.jit.trace(network, torch.zeros(1, 3, 8, 8)), tmp_path / "model.ts")
+    content = config({"_target_": "medkd.networks.ExportedNetwork", "path": "$@bundle_root + '/model.ts'"})
+    content["preprocessing"]["transforms"] = [{"_target_": "LoadImaged", "keys": "image", "ensure_channel_first": True}]
+    content["preprocessing"]["transforms"].append({"_target_": "Flipd", "keys": "image", "spatial_axis": 0})
+    content["preprocessing"]["transforms"].append({"_target_": "CastToTyped", "keys": "image"})
+    content["inferer"] = {"_target_": "SimpleInferer"}
+    del content["postprocessing"]
+    (tmp_path / "teacher.json").write_text(json.dumps(content))
+    stored, exif = np.zeros((30, 40, 3), np.uint8), Image.Exif()
+    stored[:8, 24:] = 255
+    exif[0x0112] = orientation
+    (tmp_path / "images").mkdir()
+    Image.fromarray(stored).save(tmp_path / "images" / "frame.png", exif=exif)
+    (tmp_path / "datalist.json").write_text(json.dumps({"training": [{"image": "images/frame.png"}]}))
+    teach([load_teacher(tmp_path / "teacher.json", trust=True)], tmp_path, tmp_path / "out", sections=["training"])
+    (item,) = with_predictions([{"image": str(tmp_path / "images" / "frame.png")}], tmp_path / "out")
+    image = load_image(item["image"])
+    np.testing.assert_allclose(read_prediction(item["teacher"], image, 2)[1].numpy(), image[0].numpy() / 255, atol=0.01)
 
 
 def test_what_a_stranger_wrote_is_shown_and_not_run(zoo: Path, data: Path, tmp_path: Path, capsys) -> None:
