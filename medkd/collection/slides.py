@@ -41,10 +41,12 @@ def make_maps(slide: str, *, bundle: str, output: str, settings: Mapping[str, An
     try:
         maps = parser.get_parsed_content("maps")
         whole = all(made.whole for made in maps)
-        if not whole:
+        if whole:
+            parser.get_parsed_content(
+                "writer"
+            ).finish()  # contours of another threshold, and what a killed run has left
+        else:
             parser.get_parsed_content("run")
-        for made in maps if whole else ():
-            made.remove()  # the working folder that a run left which was killed at its end
         return not whole
     finally:
         del parser

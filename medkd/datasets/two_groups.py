@@ -31,8 +31,9 @@ class TwoGroupBatchSampler(Sampler[list[Draw]]):
         epoch_length: batches per epoch; by default as many as all images fill.
         seed: of the order and of every image's random transforms.
         num_replicas: number of processes that share an epoch; by default those of ``torch.distributed``.
-        rank: this process's number; every process's batches have the same numbers of either group, and together they are the
-            batches of one process with ``num_replicas`` times the ``batch_size``, its random transforms included.
+        rank: this process's number; the processes' batches have the same numbers of either group, or one more and one less, and
+            together they are the batches of one process with ``num_replicas`` times the ``batch_size``, its random transforms
+            included.
 
     Raises:
         ValueError: for an option out of range, an empty dataset, no image of the first group where some are asked for,
@@ -57,7 +58,6 @@ class TwoGroupBatchSampler(Sampler[list[Draw]]):
         flags = dataset.first_group
         self.first = [i for i, flag in enumerate(flags) if flag]
         self.second = [i for i, flag in enumerate(flags) if not flag]
-        self.num_first = _first_per_batch(self, batch_size, first_fraction, dataset.group_key)
         self.batch_size = batch_size
         self.seed = seed
         self.epoch = 0
@@ -66,6 +66,7 @@ class TwoGroupBatchSampler(Sampler[list[Draw]]):
         self.rank = rank if rank is not None else (torch.distributed.get_rank() if distributed else 0)
         if not 0 <= self.rank < self.num_replicas:
             raise ValueError(f"expected rank in [0, {self.num_replicas}), the number of processes, got {self.rank}")
+        self.num_first = _first_per_batch(self, first_fraction, dataset.group_key)  # of all processes together
         self.epoch_length = epoch_length or self._natural_length()
 
     def set_epoch(self, epoch: int) -> None:
@@ -78,34 +79,30 @@ class TwoGroupBatchSampler(Sampler[list[Draw]]):
 
     def __iter__(self) -> Iterator[list[Draw]]:
         """The batches of the current epoch."""
-        counts = (self.num_first, self.batch_size - self.num_first)
+        together = self.batch_size * self.num_replicas
+        counts = (self.num_first, together - self.num_first)
         orders = [
             self._order(group, count * self.epoch_length, stream)
             for stream, (group, count) in enumerate(zip((self.first, self.second), counts, strict=True))
         ]
-        seeds = self._seeds()
+        seeds = self._generator(2).integers(0, 2**32, size=(self.epoch_length, together)).tolist()
         for batch in range(self.epoch_length):
             chosen = [i for order, n in zip(orders, counts, strict=True) for i in order[batch * n : (batch + 1) * n]]
-            yield [Draw(index, int(seed)) for index, seed in zip(chosen, seeds[batch], strict=True)]
-
-    def _seeds(self) -> np.ndarray:
-        """Of this process's images ``[batch, image]``, dealt as the images are: what is drawn in all is that of one process."""
-        count = (self.epoch_length, self.batch_size * self.num_replicas)
-        groups = np.split(
-            self._generator(2).integers(0, 2**32, size=count), [self.num_first * self.num_replicas], axis=1
-        )
-        return np.concatenate([group[:, self.rank :: self.num_replicas] for group in groups], axis=1)
+            draws = [Draw(index, seed) for index, seed in zip(chosen, seeds[batch], strict=True)]
+            # From both ends, so that who gets one more of the first group gets one less of the second.
+            first, second = draws[: self.num_first], draws[self.num_first :]
+            yield first[self.rank :: self.num_replicas] + second[self.num_replicas - 1 - self.rank :: self.num_replicas]
 
     def _natural_length(self) -> int:
         return -(-(len(self.first) + len(self.second)) // (self.batch_size * self.num_replicas))
 
     def _order(self, group: list[int], count: int, stream: int) -> list[int]:
-        """``count`` images of a group for this process: shuffled passes over it, dealt to the processes in turn."""
-        rng, needed = self._generator(stream), count * self.num_replicas
+        """``count`` images of a group: shuffled passes over it."""
+        rng = self._generator(stream)
         order: list[int] = []
-        while len(order) < needed:
+        while len(order) < count:
             order += rng.permutation(group).tolist()
-        return order[self.rank : needed : self.num_replicas]
+        return order
 
     def _generator(self, stream: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, self.epoch, stream])
@@ -129,9 +126,10 @@ class TwoGroupLoader(DataLoader):
         )
 
 
-def _first_per_batch(sampler: TwoGroupBatchSampler, batch_size: int, fraction: float | None, key: str | None) -> int:
-    """How many images of a batch are of the first group."""
+def _first_per_batch(sampler: TwoGroupBatchSampler, fraction: float | None, key: str | None) -> int:
+    """How many images of the processes' batch are of the first group."""
     num_first, num_second = len(sampler.first), len(sampler.second)
+    processes, together = sampler.num_replicas, sampler.num_replicas * sampler.batch_size
     if num_first + num_second == 0:
         raise ValueError("expected at least one image to train on, found none")
     if fraction is None:
@@ -142,11 +140,11 @@ def _first_per_batch(sampler: TwoGroupBatchSampler, batch_size: int, fraction: f
             f"among {num_second}; label one so, or set the share to 0"
         )
     if num_second == 0:
-        return batch_size
+        return together
     if fraction in {0.0, 1.0}:
-        return round(fraction * batch_size)
-    if batch_size < 2:
+        return round(fraction * together)
+    if sampler.batch_size < 2:
         raise ValueError(
-            f"expected batch_size >= 2 for images of both groups in a batch ({fraction=}), got {batch_size}"
+            f"expected batch_size >= 2 for images of both groups in a batch ({fraction=}), got {sampler.batch_size}"
         )
-    return min(max(1, round(fraction * batch_size)), batch_size - 1)
+    return min(max(processes, round(fraction * together)), together - processes)

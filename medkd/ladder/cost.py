@@ -11,7 +11,7 @@ import pandas as pd
 
 from medkd.files import atomic_path
 
-__all__ = ["kept_minutes", "minutes", "ratio", "timed"]
+__all__ = ["kept_minutes", "minutes", "ratios", "timed"]
 
 _FILE = "training_seconds.txt"
 
@@ -58,8 +58,9 @@ def minutes(scores: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def ratio(table: pd.DataFrame, rungs: Sequence[str], others: Sequence[str]) -> float:
-    """How many times as long some rungs' trainings take as others', over the seeds of which all are known; else NaN."""
+def ratios(table: pd.DataFrame, rungs: Sequence[str], others: Sequence[str]) -> pd.Series[float]:
+    """How many times as long some rungs' trainings took as others', for each seed of which all are known."""
     known = table.reindex(columns=list(dict.fromkeys([*rungs, *others]))).dropna()
-    longer, shorter = (float(known[list(names)].to_numpy().sum()) for names in (rungs, others))
-    return longer / shorter if shorter else float("nan")
+    shorter = known[list(others)].sum(axis=1)
+    found: pd.Series[float] = (known[list(rungs)].sum(axis=1) / shorter)[shorter > 0]
+    return found

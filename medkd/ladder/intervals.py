@@ -5,6 +5,8 @@ the seed and the patient. Both count, as readers and cases do in a multi-reader 
 the variance of the mean is that between patients plus that between seeds (the two-way cluster-robust variance of Cameron,
 Gelbach and Miller, JBES 2011, without its third term, which would only take away what both count), and Satterthwaite's
 degrees of freedom lie near the smaller of both numbers minus 1. With one seed it is the paired t-test over the patients.
+Where patients have different numbers of images, of which a few may decide the mean, the part between patients is CR2 with the
+degrees of freedom of Bell and McCaffrey (Survey Methodology 2002), which for equal numbers are those of that t-test.
 A bootstrap of both factors covers too little here: with 3 seeds there is hardly anything to resample.
 """
 
@@ -92,18 +94,30 @@ def crossed_mean(values: NDArray[np.float64], patients: Sequence[str]) -> Estima
         values: ``[units, seeds]``.
         patients: the patient of each unit; units of one patient are not taken for independent.
     """
-    units, seeds = values.shape
+    seeds = values.shape[1]
     count = len(set(patients))
     if count < 2 or not seeds:
         return Estimate(float(values.mean()) if values.size else float("nan"), float("inf"), 1)
-    sums = pd.Series(values.mean(1) - values.mean()).groupby(np.asarray(patients)).sum()
-    parts = [(count / (count - 1) * float((sums**2).sum()) / units**2, count - 1)]
+    parts = [_between_patients(values.mean(1), patients)]
     if seeds > 1:
         parts.append((float(values.mean(0).var(ddof=1)) / seeds, seeds - 1))
     variance = sum(part for part, _ in parts)
-    degrees = variance**2 / sum(part**2 / own for part, own in parts) if variance else count - 1
+    degrees = variance**2 / sum(part**2 / own for part, own in parts) if variance else parts[0][1]
     share = parts[-1][0] / variance if seeds > 1 and variance else 0.0
     return Estimate(float(values.mean()), float(np.sqrt(variance)), degrees, share)
+
+
+def _between_patients(values: NDArray[np.float64], patients: Sequence[str]) -> tuple[float, float]:
+    """The variance of the mean of ``[units]`` that comes from their patients, and its degrees of freedom.
+
+    With n of N units a patient's share is w = n/N: the variance is Σ S²/(1 − w)/N² over the patients' sums S of what is above the
+    mean, its degrees of freedom 1/(Σ w² + Σ w_g² w_h²/((1 − w_g)(1 − w_h))), the second sum over the pairs of two patients.
+    """
+    grouped = pd.Series(values - values.mean()).groupby(np.asarray(patients))
+    shares = (grouped.size() / len(values)).to_numpy(float)
+    variance = float((grouped.sum().to_numpy() ** 2 / (1 - shares)).sum()) / len(values) ** 2
+    terms = shares**2 / (1 - shares)
+    return variance, float(1 / ((shares**2).sum() + terms.sum() ** 2 - (terms**2).sum()))
 
 
 def compare(

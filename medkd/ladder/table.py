@@ -86,7 +86,7 @@ def rung_table(ladder: Ladder, scores: pd.DataFrame) -> pd.DataFrame:
                 "seeds": own["seed"].nunique(),
                 "units": own["unit"].nunique(),
                 "patients": own["patient"].nunique(),
-                "minutes": cost[rung].mean() if rung in cost else float("nan"),
+                "minutes": cost[rung].median() if rung in cost else float("nan"),
             }
             if before:
                 (step,) = compare(scores, [(rung, before)], score)

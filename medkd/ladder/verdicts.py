@@ -7,7 +7,7 @@ from math import isinf, isnan
 
 import pandas as pd
 
-from medkd.ladder.cost import minutes, ratio
+from medkd.ladder.cost import minutes, ratios
 from medkd.ladder.intervals import Comparison, compare, signed
 from medkd.ladder.plan import Ladder
 
@@ -72,8 +72,8 @@ class _Claim:
     def _cost(self) -> str:
         rung, against = self.found.rung, self.found.against
         table = minutes(self.scores)
-        times, text = ratio(table, [rung], [against]), ""
-        if self._is_baseline() and not isnan(own := float(table[rung].mean())):
+        times, text = float(ratios(table, [rung], [against]).median()), ""
+        if self._is_baseline() and not isnan(own := float(table[rung].median())):
             text = f", {own:.1f} minutes of training"
         elif abs(times - 1) <= _SAME_TIME:
             text = ", about the same training time"
@@ -91,9 +91,12 @@ class _Claim:
         if self.found.verdict == "better":
             return f"of the two take {rung}" + (f" if {more} agree{why}" if why else "")
         whole, other = [rung, *self._extra(rung, against)], [against, *self._extra(against, rung)]
-        times = ratio(minutes(self.scores), whole, other)
-        taken = rung if times < 1 - _SAME_TIME else against
-        cheaper = ", which is cheaper," if abs(times - 1) > _SAME_TIME else ""
+        times = ratios(minutes(self.scores), whole, other)
+        less, longer = (len(times) > 0 and bool(one.all()) for one in (times < 1 - _SAME_TIME, times > 1 + _SAME_TIME))
+        taken = rung if less else against
+        cheaper = (
+            ", which is cheaper," if less or longer else ""
+        )  # with every seed: what else the machine does takes time too
         return f"of the two take {taken}{cheaper} until {more} tell them apart{why}"
 
     def _gap(self) -> str:

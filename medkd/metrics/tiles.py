@@ -53,8 +53,8 @@ class RegionScores:
         self.union += int((prediction | mask).sum())
 
     def results(self) -> dict[str, float]:
-        """``iou`` and ``pxap``; NaN where the region has no structure (and, for IoU, none is predicted)."""
-        iou = self.hit / self.union if self.union else np.nan
+        """``iou``, 1 where there is no structure and none is predicted, and ``pxap``, NaN where there is no structure."""
+        iou = self.hit / self.union if self.union else 1.0
         return {"iou": iou, "pxap": pixel_average_precision(self.positive, self.negative)}
 
     def __add__(self, other: RegionScores) -> RegionScores:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from fastapi.middleware import Middleware
 from fastapi.middleware.cors import CORSMiddleware
@@ -15,6 +15,7 @@ from starlette.responses import PlainTextResponse
 
 __all__ = ["SameSite", "guard_server"]
 
+_OFF = {"false", "0", "no", "off", "f", "n"}
 _LOOPBACK = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
 
 
@@ -84,6 +85,12 @@ class SameSite:
             return 400, f"{scope['path']}: expected a path without .., found one"
         if scope.get("method") in {"PUT", "DELETE"} and "/model/" in scope["path"]:
             return 403, "model: expected `medkd deploy`, which checks weights and keeps those before, found an upload"
+        # MONAI Label unpacks an archive wherever its members say: over the students that are served, for example.
+        unpacked = parse_qs(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True).get(
+            "uncompress", []
+        )
+        if any(word.lower() not in _OFF for word in unpacked):
+            return 403, "uncompress: expected an image, or several files, found an archive to unpack"
         return 200, ""
 
     def _known(self, host: str | None) -> bool:

@@ -35,8 +35,8 @@ class CheckRegiond(Transform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """The item unchanged, or an error."""
-        (left, top), (width, height) = ([int(v) for v in data[key]] for key in ("location", "size"))
         slide, level = open_slide(str(data["image"])), int(data.get("level") or 0)
+        (top, left), (width, height) = _place(data, slide), [int(v) for v in data["size"]]
         if not 0 <= level < len(slide.downsamples):
             raise ValueError(f"expected a level below {len(slide.downsamples)}, got {level}")
         rows, columns = slide.size
@@ -112,10 +112,12 @@ class TileInferTask(StudentInferTask):
         """As the stock task; of a region the result is its polygons, as the stock contours are passed on."""
         if not _is_region(data):
             return super().run_inferer(data, convert_to_batch, device)
-        (left, top), (width, height) = ([int(v) for v in data[key]] for key in ("location", "size"))
+        slide, (width, height) = open_slide(str(data["image"])), [int(v) for v in data["size"]]
         mapper = RegionMapper(Path(self.bundle_path), device)
         network = self._get_network(device, data)
-        found = mapper.polygons(open_slide(str(data["image"])), (top, left), (height, width), network)
+        found = mapper.polygons(slide, _place(data, slide), (height, width), network)
+        if _is_qupath_s(data):
+            found = [[[x - slide.corner[1], y - slide.corner[0]] for x, y in ring] for ring in found]
         smallest = int(data.get("min_poly_area") or 0)
         polygons = [ring for ring in found if area(ring) >= smallest]
         return {**data, self.output_json_key: self._annotation(data, polygons)} if polygons else data
@@ -137,6 +139,17 @@ class TileInferTask(StudentInferTask):
             return written
         polygons: tuple[Any, Any] = PolygonWriter(label=self.output_label_key, json=self.output_json_key)(data)
         return polygons
+
+
+def _place(data: Mapping[Hashable, Any], slide: Slide) -> tuple[int, int]:
+    """Row and column at which a request's region begins."""
+    left, top = (int(value) for value in data["location"])
+    return (top + slide.corner[0], left + slide.corner[1]) if _is_qupath_s(data) else (top, left)
+
+
+def _is_qupath_s(data: Mapping[Hashable, Any]) -> bool:
+    """Whether QuPath asks, which alone takes ASAP's polygons: it counts from the corner of what was scanned."""
+    return data.get("output") == "asap"
 
 
 def _is_region(data: Any) -> bool:

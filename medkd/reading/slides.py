@@ -40,9 +40,12 @@ class Slide(ABC):
         level_sizes: rows and columns of every level.
         downsamples: level-0 pixels per pixel of every level; whole numbers where the levels' sizes allow them.
         mpp: microns per pixel at level 0, or ``None`` if the file does not say.
+        corner: row and column at which the scanned part begins, in level-0 pixels: QuPath, which shows that part alone, counts from
+            there. (0, 0) unless the file (of MIRAX, for example) says another.
     """
 
     path: Path
+    corner: tuple[int, int] = (0, 0)
     level_sizes: list[tuple[int, int]]
     downsamples: list[float]
     mpp: float | None
@@ -92,6 +95,8 @@ class _WholeSlide(Slide):
             _whole(self.level_sizes[0], s, d) for s, d in zip(self.level_sizes, self._reported, strict=True)
         ]
         self.mpp = _mpp(self._handle.properties)
+        top, left = (int(self._handle.properties.get(f"openslide.bounds-{axis}", 0)) for axis in "yx")
+        self.corner = (top, left)
 
     def _inside(self, level: int, top: int, left: int, rows: int, columns: int) -> Pixels:
         scale = self._reported[level]  # OpenSlide's own, with which it turns the place back into the level's

@@ -87,6 +87,9 @@ def _overlap(material: Material) -> Check:
             return Check(
                 name, "caution", "nobody knows whether its test patients were in training (no datalist)", rule, "data"
             )
+        if not material.data.names_patients:
+            brief = "nobody knows whether its test patients were in training (the datalist does not say which image is whose)"
+            return Check(name, "caution", brief, rule, "data")
         return Check(
             name, "pass", f"none of the {len(own)} test {units} shows a patient of training or validation", rule, "data"
         )
@@ -117,6 +120,9 @@ def _enough(material: Material, limits: Limits) -> Check:
     own = material.scores[(material.scores["rung"] == material.student) & material.scores[material.score].notna()]
     count, groups = own["patient"].nunique(), short(material.ladder.groups)
     rule, few = f"there are at least {limits.few:g} test {groups}", count < limits.few
+    if material.data and not material.data.names_patients:
+        brief = f"there are {count} test images, and nobody knows of how many {groups}: intervals take each for one"
+        return Check("number of patients", "caution", brief, rule, "data")
     return Check(
         "number of patients",
         "caution" if few else "pass",

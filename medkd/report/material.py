@@ -73,6 +73,11 @@ class Data:
     seen: int
 
     @property
+    def names_patients(self) -> bool:
+        """Whether it says of every image whose it is."""
+        return all(patients is not None for images, patients in self.sections.values() if images)
+
+    @property
     def synthetic(self) -> bool:
         """Whether these are phantoms."""
         return "phantom" in self.name.lower()

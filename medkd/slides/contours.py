@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from medkd.files import atomic_path
 
-__all__ = ["area", "find_contours", "without_holes", "write_geojson"]
+__all__ = ["area", "find_contours", "moved", "threshold_of", "without_holes", "write_geojson"]
 
 Ring = list[list[float]]
 _COLOUR = (200, 0, 0)  # what QuPath gives to tumour
@@ -67,8 +68,34 @@ def area(ring: Ring) -> float:
     return float(abs(np.dot(x[:-1], y[1:]) - np.dot(x[1:], y[:-1])) / 2)
 
 
-def write_geojson(path: Path, polygons: Iterator[list[Ring]], *, class_name: str) -> int:
+def moved(polygons: Iterable[list[Ring]], corner: tuple[int, int]) -> Iterator[list[Ring]]:
+    """Polygons in the coordinates of programs that show a slide from another corner.
+
+    Args:
+        polygons: as ``find_contours`` gives them.
+        corner: row and column that becomes the origin.
+    """
+    for rings in polygons:
+        yield [(np.array(ring) - corner[::-1]).round(2).tolist() for ring in rings]
+
+
+def threshold_of(path: Path) -> float | None:
+    """At which probability a file's contours were drawn; ``None`` where it does not say, or is not there."""
+    if not path.is_file():
+        return None
+    with path.open(encoding="utf-8") as file:
+        found = re.search(r'"threshold": ([-+.0-9e]+)', file.readline(200))
+    return float(found[1]) if found else None
+
+
+def write_geojson(path: Path, polygons: Iterator[list[Ring]], *, class_name: str, threshold: float) -> int:
     """Write polygons as annotations of one class, feature by feature, atomically.
+
+    Args:
+        path: the file.
+        polygons: as ``find_contours`` gives them.
+        class_name: in QuPath.
+        threshold: at which they were drawn; kept in the file.
 
     Returns:
         How many there are.
@@ -77,7 +104,7 @@ def write_geojson(path: Path, polygons: Iterator[list[Ring]], *, class_name: str
     properties = {"objectType": "annotation", "classification": properties}
     count = 0
     with atomic_path(path) as partial, partial.open("w", encoding="utf-8") as file:
-        file.write('{"type": "FeatureCollection", "features": [')
+        file.write(f'{{"type": "FeatureCollection", "threshold": {threshold!r}, "features": [')
         for count, rings in enumerate(polygons, start=1):
             geometry = {"type": "Polygon", "coordinates": rings}
             feature = {"type": "Feature", "geometry": geometry, "properties": properties}

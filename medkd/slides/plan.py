@@ -19,9 +19,19 @@ from medkd.slides.grid import Grid
 from medkd.slides.resolution import network_downsample
 from medkd.slides.tissue import tissue_mask
 
-__all__ = ["MAP_SUFFIX", "SLIDE_SUFFIXES", "SlidePlan", "find_slides", "plan_slides"]
+__all__ = [
+    "CONTOURS_SUFFIX",
+    "MAP_SUFFIX",
+    "OVERLAY_SUFFIX",
+    "SLIDE_SUFFIXES",
+    "SlidePlan",
+    "find_slides",
+    "plan_slides",
+]
 
 MAP_SUFFIX = "_probability.ome.tif"
+CONTOURS_SUFFIX = "_contours.geojson"
+OVERLAY_SUFFIX = "_overlay.png"
 SLIDE_SUFFIXES = (".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".svslide", ".vms", ".vmu", ".czi", *FRAME_SUFFIXES)
 
 
@@ -111,7 +121,14 @@ def find_slides(source: str | Path) -> list[Path]:
 
 
 def _is_slide(path: Path) -> bool:
-    return path.suffix.lower() in SLIDE_SUFFIXES and path.is_file() and not path.name.endswith(MAP_SUFFIX)
+    return path.suffix.lower() in SLIDE_SUFFIXES and path.is_file() and not _is_made_here(path)
+
+
+def _is_made_here(path: Path) -> bool:
+    """Whether it is a map, or the picture that is put beside one, after the contours."""
+    of = path.name.removesuffix(OVERLAY_SUFFIX)
+    beside = (path.with_name(f"{of}{suffix}").is_file() for suffix in (MAP_SUFFIX, CONTOURS_SUFFIX))
+    return path.name.endswith(MAP_SUFFIX) or (of != path.name and any(beside))
 
 
 def _digest(path: Path, block: int = 1 << 20) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-__all__ = ["Level", "build_levels", "read_settings", "write_pyramid"]
+__all__ = ["Level", "build_levels", "read_level", "read_settings", "write_pyramid"]
 
 _TILE = 256
 _SMALLEST = 512  # pixels of the longer side: the coarsest level is no longer
@@ -91,6 +91,20 @@ def write_pyramid(path: Path, levels: Sequence[Level], *, mpp: float | None, set
         options.pop("resolution", None)
         for level in levels[1:]:
             file.write(_tiles(level), shape=level.shape, subfiletype=1, **options)
+
+
+def read_level(path: Path, longest: int) -> tuple[NDArray[np.uint8], float]:
+    """The finest level of a map whose sides are no longer, and pixels of the finest of all per pixel of it.
+
+    Args:
+        path: the map.
+        longest: of the sides, at least that of the coarsest level.
+    """
+    with tifffile.TiffFile(path) as tif:
+        number, level = next(
+            (number, level) for number, level in enumerate(tif.series[0].levels) if max(level.shape) <= longest
+        )
+        return level.asarray(), float(2**number)
 
 
 def read_settings(path: Path) -> dict[str, Any]:

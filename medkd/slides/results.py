@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from medkd.errors import DataError
 from medkd.files import atomic_path, sha256
-from medkd.slides.contours import find_contours, write_geojson
+from medkd.reading.slides import open_slide
+from medkd.slides.contours import find_contours, moved, threshold_of, write_geojson
 from medkd.slides.overlay import write_slide_overlay
-from medkd.slides.plan import SlidePlan
+from medkd.slides.plan import CONTOURS_SUFFIX, OVERLAY_SUFFIX, SlidePlan
 from medkd.slides.probability_map import ProbabilityMap, naming
-from medkd.slides.pyramid import Level, build_levels, write_pyramid
+from medkd.slides.pyramid import Level, build_levels, read_level, write_pyramid
 
 __all__ = ["finish_map", "open_maps"]
 
+_logger = logging.getLogger(__name__)
 _LONGEST = 4096  # pixels of the level that contours and pictures are made from: they do not grow with the slide
 
 
@@ -50,6 +56,8 @@ def open_maps(
 def finish_map(made: ProbabilityMap, *, threshold: float = 0.5, class_name: str = "tumour") -> None:
     """Write ``NAME_contours.geojson``, ``NAME_overlay.png`` and, last, ``NAME_probability.ome.tif``.
 
+    Of a map that is whole only contours of another threshold are drawn again.
+
     Args:
         made: a map without remaining tiles.
         threshold: probability from which on a contour includes, in (0, 1).
@@ -61,20 +69,35 @@ def finish_map(made: ProbabilityMap, *, threshold: float = 0.5, class_name: str 
     """
     if len(made.remaining):
         raise ValueError(f"{made.path}: expected every tile to be done, {len(made.remaining)} remain")
-    if made.whole:  # all that an earlier run may have left is its working folder
-        made.remove()
-        return
     plan, stem = made.plan, made.plan.path.stem
-    contours, overlay = made.folder / f"{stem}_contours.geojson", made.folder / f"{stem}_overlay.png"
+    names = f"{stem}{CONTOURS_SUFFIX}", f"{stem}{OVERLAY_SUFFIX}"
+    if made.whole:
+        made.remove()  # all that an earlier run may have left is its working folder
+        contours = made.path.with_name(names[0])
+        if threshold_of(contours) != threshold:
+            _logger.info("%s: drawn again, from %s on", contours, threshold)
+            with naming(contours):
+                probability, scale = read_level(made.path, _LONGEST)
+                _draw(contours, plan, probability, scale * plan.grid.scale, threshold, class_name)
+        return
+    contours, overlay = (made.folder / name for name in names)
     with naming(made.path):
         levels = build_levels(Level(made.raw, plan.grid.map_shape, plan.grid.scale))
         small = next(level for level in levels if max(level.shape) <= _LONGEST)
         probability = small.array()
-        polygons = find_contours(probability, threshold=threshold, scale=small.scale, size=plan.grid.size)
-        write_geojson(contours, polygons, class_name=class_name)
+        _draw(contours, plan, probability, small.scale, threshold, class_name)
         write_slide_overlay(overlay, plan.path, probability, small.scale)
         with atomic_path(made.folder / made.path.name) as partial:
             write_pyramid(partial, levels, mpp=plan.mpp, settings=made.settings)
         for file in (contours, overlay, made.folder / made.path.name):  # whoever finds the map finds all three
             file.replace(made.path.with_name(file.name))
     made.remove()
+
+
+def _draw(
+    path: Path, plan: SlidePlan, probability: NDArray[np.uint8], scale: float, threshold: float, class_name: str
+) -> None:
+    """Contours in QuPath's coordinates, which begin where the scanned part does."""
+    polygons = find_contours(probability, threshold=threshold, scale=scale, size=plan.grid.size)
+    polygons = moved(polygons, open_slide(plan.path).corner)
+    write_geojson(path, polygons, class_name=class_name, threshold=threshold)

@@ -110,16 +110,24 @@ def test_processes_keep_the_ratio_and_share_the_epoch_out():
     assert seeds[0].isdisjoint(seeds[1])
 
 
-@pytest.mark.parametrize("fraction", [0.0, 0.25, 1.0])
-def test_the_processes_together_draw_what_one_would_in_larger_batches(fraction):
+@pytest.mark.parametrize(("size", "processes"), [(4, 2), (3, 2), (7, 2), (5, 3)])  # six images in two threes are 3 + 3
+@pytest.mark.parametrize("fraction", [0.0, 0.25, 0.5, 1.0])
+def test_the_processes_together_draw_what_one_would_in_larger_batches(fraction, size, processes):
     dataset, options = make(4, 12), {"first_fraction": fraction, "epoch_length": 5}
-    alone = TwoGroupBatchSampler(dataset, batch_size=8, num_replicas=1, rank=0, **options)
-    pair = [TwoGroupBatchSampler(dataset, batch_size=4, num_replicas=2, rank=rank, **options) for rank in range(2)]
+    alone = TwoGroupBatchSampler(dataset, batch_size=size * processes, num_replicas=1, rank=0, **options)
+    several = [
+        TwoGroupBatchSampler(dataset, batch_size=size, num_replicas=processes, rank=rank, **options)
+        for rank in range(processes)
+    ]
+    for batches in zip(*several, strict=True):
+        assert [len(batch) for batch in batches] == [size] * processes
+        if fraction in (0.25, 0.5):  # a process without either would not train all its parameters
+            assert all({draw.number < 4 for draw in batch} == {True, False} for batch in batches)
 
     def drawn(*batches):
         return sorted((draw.number, draw.seed) for batch in batches for draw in batch)
 
-    assert [drawn(first, second) for first, second in zip(*pair, strict=True)] == [drawn(batch) for batch in alone]
+    assert [drawn(*batches) for batches in zip(*several, strict=True)] == [drawn(batch) for batch in alone]
 
 
 def test_seed_and_epoch_decide_the_batches():

@@ -261,3 +261,12 @@ def test_a_margin_has_its_line_in_the_table():
     text = render(bounded, table(logits=[LOW, LOW], kdas=[LOW + UP, LOW + UP]))
     assert "| kdas − logits | +0.162" in text
     assert "| kdas − logits, margin 0.02 | +0.162 [+0.043, +0.282] | 0.017 | not inferior |" in text
+
+
+def test_cheaper_is_what_takes_less_with_every_seed():
+    """One slow training, beside other programs, decides nothing."""
+    scores = table(logits=[LOW] * 3, kdas=[LOW + MIXED] * 3)
+    taken = {0: 5, 1: 7, 2: 13}
+    scores["minutes"] = np.where(scores["rung"] == "logits", 10, scores["seed"].map(taken))
+    assert "of the two take logits until" in said(verdicts(PAIR, scores))[0]
+    assert "0.70 times its training time" in said(verdicts(PAIR, scores))[0]

@@ -76,7 +76,9 @@ def test_regions_add_up():
     assert (apart[0] + apart[1]).results() == together.results()
 
 
-def test_no_structure_gives_no_pxap():
-    region = RegionScores()
-    region.step(np.zeros((4, 4)), np.zeros((4, 4), bool), np.zeros((4, 4), bool))
-    assert all(np.isnan(value) for value in region.results().values())
+def test_no_structure_gives_no_pxap_and_an_iou_that_tells_right_from_wrong():
+    """As of a tile: a map that is silent where there is nothing must not drop out of the comparison that it wins."""
+    for predicted, iou in ((np.zeros((4, 4), bool), 1), (np.eye(4, dtype=bool), 0)):
+        region = RegionScores()
+        region.step(np.zeros((4, 4)), predicted, np.zeros((4, 4), bool))
+        assert region.results() == {"iou": iou, "pxap": pytest.approx(np.nan, nan_ok=True)}

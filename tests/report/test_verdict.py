@@ -1,5 +1,7 @@
 """What a report says first, of ladders with planted faults."""
 
+import json
+
 import pytest
 
 from medkd.report import Limits, judge, read_material
@@ -72,6 +74,19 @@ def test_an_overlap_that_the_datalist_alone_shows_is_found_too(tmp_path):
     found = verdict(tmp_path, shared=["p03"])
     assert states(found)["held-out patients"] == "fail"
     assert "patient overlap: 1 test images show a patient of training or validation" in found.sentences[0]
+
+
+def test_images_that_are_nobody_s_may_be_anybody_s(tmp_path):
+    root = plant(tmp_path / "ladder")
+    file = tmp_path / "ladder-data" / "datalist.json"
+    content = json.loads(file.read_text())
+    for item in content["test"]:
+        del item["patient"]
+    file.write_text(json.dumps(content))
+    found = judge(read_material(root), Limits())
+    assert {states(found)[name] for name in ("held-out patients", "number of patients")} == {"caution"}
+    assert found.head == "Deploy, with caution"
+    assert "the datalist does not say which image is whose" in " ".join(found.sentences)
 
 
 def test_nothing_held_out_is_no_result(tmp_path):

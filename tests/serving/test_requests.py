@@ -1,11 +1,13 @@
 """What a request may say to a real server with medkd's own app, and which pages may send it."""
 
+import io
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import nibabel as nib
@@ -224,6 +226,24 @@ def test_weights_are_not_uploaded_past_the_checks(server):
     assert (answer.status_code, weights.read_bytes() == before) == (403, True)
     assert requests.delete(f"{server.url}/model/{HEART}", timeout=60).status_code == 403
     assert weights.is_file()
+
+
+def test_an_archive_is_not_unpacked_over_what_is_served(server, tmp_path):
+    """Its members may name any place of the machine; the stock server would write there."""
+    weights = server.app / "model" / HEART / "models" / "model.pt"
+    before, archive = weights.read_bytes(), tmp_path / "study.tar"
+    with tarfile.open(archive, "w") as tar:
+        member = tarfile.TarInfo(str(weights))
+        member.size = 5
+        tar.addfile(member, io.BytesIO(b"other"))
+    for word in ("true", "1", "on"):
+        with archive.open("rb") as file:
+            sent = {"files": ("study.tar", file)}
+            answer = requests.put(f"{server.url}/session/?uncompress={word}", files=sent, timeout=60)
+        assert (answer.status_code, weights.read_bytes() == before) == (403, True)
+    with archive.open("rb") as file:
+        answer = requests.put(f"{server.url}/session/?uncompress=false", files={"files": ("a.tar", file)}, timeout=60)
+    assert (answer.status_code, weights.read_bytes() == before) == (200, True)
 
 
 def test_the_proxy_does_not_leave_the_pacs_s_part(server):

@@ -39,7 +39,7 @@ def test_features_are_what_qupath_opens(tmp_path):
     probability = np.zeros((20, 30), np.uint8)
     probability[2:6, 2:6] = probability[10:14, 10:14] = 200
     polygons = find_contours(probability, threshold=0.5, scale=1.0, size=(20, 30))
-    assert write_geojson(tmp_path / "a.geojson", polygons, class_name="tumour") == 2
+    assert write_geojson(tmp_path / "a.geojson", polygons, class_name="tumour", threshold=0.5) == 2
     content = json.loads((tmp_path / "a.geojson").read_text())
     assert content["type"] == "FeatureCollection"
     for feature in content["features"]:
@@ -50,7 +50,7 @@ def test_features_are_what_qupath_opens(tmp_path):
 
 
 def test_nothing_found_is_an_empty_collection(tmp_path):
-    assert write_geojson(tmp_path / "a.geojson", iter([]), class_name="tumour") == 0
+    assert write_geojson(tmp_path / "a.geojson", iter([]), class_name="tumour", threshold=0.5) == 0
     assert json.loads((tmp_path / "a.geojson").read_text())["features"] == []
 
 

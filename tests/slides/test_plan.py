@@ -48,6 +48,13 @@ def test_a_folder_s_slides_without_hidden_files_and_maps(made, tmp_path):
     for name in ("b.tif", "a.svs", ".hidden.tif", "b_probability.ome.tif", "notes.txt"):
         (tmp_path / name).touch()
     assert [path.name for path in find_slides(tmp_path)] == ["a.svs", "b.tif"]
+    for name in (
+        "a_overlay.png",
+        "a_contours.geojson",
+        "c_overlay.png",
+    ):  # results beside the slides; and a picture of that name
+        (tmp_path / name).touch()
+    assert [path.name for path in find_slides(tmp_path)] == ["a.svs", "b.tif", "c_overlay.png"]
     (tmp_path / "a.ndpi").touch()
     with pytest.raises(ValueError, match=r"expected slides of different names.*\['a\.ndpi', 'a\.svs'\]"):
         find_slides(tmp_path)

@@ -18,6 +18,7 @@ from medkd.slides import (
     rasterise,
     write_annotation,
 )
+from medkd.slides.contours import threshold_of
 
 
 def test_the_map_is_right_to_one_pixel_at_level_0(made, truth, new_run):
@@ -96,6 +97,35 @@ def test_a_finished_slide_is_not_done_again(made, new_run):
     assert len(again.maps[0].remaining) == 0
     assert run.result().stat().st_mtime_ns == before
     assert not run.result().with_name(".ring.partial").exists()
+
+
+def test_contours_of_another_threshold_are_drawn_again(made, new_run, tmp_path):
+    """The map is the same, and the reader who asks for another operating point must not get the old one."""
+    run = new_run(made[0])(map_downsample=8)
+    (finished,), contours = run.maps, run.result("_contours.geojson")
+    before, written = contours.read_bytes(), contours.stat().st_mtime_ns
+    assert threshold_of(contours) == 0.5
+    finish_map(finished, threshold=0.5)
+    assert contours.stat().st_mtime_ns == written
+    finish_map(finished, threshold=0.2)
+    assert threshold_of(contours) == 0.2
+    wider, narrower = (_extent(json.loads(text)) for text in (contours.read_bytes(), before))
+    assert wider > narrower + 1
+    finish_map(finished, threshold=0.5)
+    assert contours.read_bytes() == before
+
+
+def _extent(content):
+    return max(np.ptp(np.array(feature["geometry"]["coordinates"][0])[:, 0]) for feature in content["features"])
+
+
+def test_contours_begin_where_qupath_begins(made, new_run, monkeypatch):
+    """It shows the scanned part of a slide alone, and counts from its corner."""
+    monkeypatch.setattr(open_slide(made[0]), "corner", (50, 100))
+    content = json.loads(new_run(made[0])().result("_contours.geojson").read_text())
+    outline = np.array(content["features"][0]["geometry"]["coordinates"][0])
+    centre = (outline.max(0) + outline.min(0)) / 2
+    assert np.abs(centre - (650 - 100, 450 - 50)).max() < 3
 
 
 def test_a_finished_map_of_other_weights_is_refused(made, new_run, tmp_path):
