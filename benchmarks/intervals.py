@@ -3,7 +3,7 @@
     python benchmarks/intervals.py    # a minute; the figures of docs/how-to/train.md
 
 Simulated differences of two rungs: the truth is 0, every seed and every patient has a normal effect of its own, and so has
-every pair of them.
+every pair of them; where patients have several images, every image and seed has instead.
 """
 
 import numpy as np
@@ -21,6 +21,7 @@ CASES = [
     (162, 0.1, 1, 1),
     (162, 0.05, 0.3, 1),
     (49, 1, 1, 0),
+    ((18, 16, 8, 3, 2, 1, 1), 0.1, 1, 1),  # images of each patient: GlaS's test part
 ]
 
 
@@ -35,12 +36,14 @@ def bootstrap(values: np.ndarray, rng: np.random.Generator) -> tuple[float, floa
 
 def main() -> None:
     rng = np.random.default_rng(0)
-    print("patients, SD of seed, patient, pair | this | bootstrap | paired t-test")
+    print("patients (or images of each), SD of seed, patient, pair | this | bootstrap | paired t-test")
     for patients, seed, patient, pair in CASES:
-        names, covered = [str(number) for number in range(patients)], np.zeros(3)
+        sizes = patients if isinstance(patients, tuple) else (1,) * patients
+        names = [str(number) for number, size in enumerate(sizes) for _ in range(size)]
+        covered = np.zeros(3)
         for _ in range(LADDERS):
-            values = rng.normal(0, seed, (1, SEEDS)) + rng.normal(0, patient, (patients, 1))
-            values = values + rng.normal(0, pair, (patients, SEEDS))
+            values = rng.normal(0, seed, (1, SEEDS)) + np.repeat(rng.normal(0, patient, (len(sizes), 1)), sizes, axis=0)
+            values = values + rng.normal(0, pair, (len(names), SEEDS))
             t_test = stats.ttest_1samp(values.mean(1), 0).confidence_interval(0.95)
             intervals = [crossed_mean(values, names).interval(), bootstrap(values, rng), (t_test.low, t_test.high)]
             covered += [low < 0 < high for low, high in intervals]
