@@ -152,13 +152,25 @@ def test_a_mask_is_drawn_over_its_image(phantoms, tmp_path, capsys):
     assert main(["overlay", str(phantoms / "images" / name), *masks[:1], "--output", str(picture)]) == 0
     assert f"Overlay: {picture}" in capsys.readouterr().out
     assert imread(picture).shape[:2] == (280, 520)
+    assert main(["overlay", str(phantoms / "images" / name), *masks, "--output", str(picture)]) == 0
+    assert imread(picture).shape[:2] == (280, 780)  # both, though their files have one name
 
 
 def test_a_mask_of_another_shape_is_refused(phantoms, tmp_path, capsys):
     nib.save(nib.nifti1.Nifti1Image(np.zeros((5, 6, 7), np.uint8), np.eye(4)), tmp_path / "other.nii.gz")
     image = str(phantoms / "images" / "phantom001.nii.gz")
     arguments = ["overlay", image, str(tmp_path / "other.nii.gz"), "--output", str(tmp_path / "o.png")]
-    assert_fails(capsys, arguments, "other: expected a mask of the image's shape (48, 48, 2), found (5, 6, 7)")
+    assert_fails(capsys, arguments, "other.nii.gz: expected a mask of the image's shape (48, 48, 2), found (5, 6, 7)")
+    assert not (tmp_path / "o.png").exists()
+
+
+def test_a_mask_of_another_geometry_is_refused(phantoms, tmp_path, capsys):
+    """Of the same shape, and mirrored: drawn voxel over voxel it would lie on the other side of the patient."""
+    image, label = (str(phantoms / folder / "phantom001.nii.gz") for folder in ("images", "labels"))
+    turned = nib.load(label).as_reoriented(np.array([[0, -1], [1, 1], [2, 1]]))
+    nib.save(turned, tmp_path / "turned.nii.gz")
+    arguments = ["overlay", image, str(tmp_path / "turned.nii.gz"), "--output", str(tmp_path / "o.png")]
+    assert_fails(capsys, arguments, "turned.nii.gz: expected the geometry (affine) of")
     assert not (tmp_path / "o.png").exists()
 
 

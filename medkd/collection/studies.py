@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from medkd.bundle import read_bundle
+from medkd.dicom import read_series
 from medkd.files import atomic_path, sha256
 from medkd.infer import infer_study
 
@@ -19,7 +21,7 @@ _CLAIM = "student.json"
 def segment_study(
     study: str, *, bundle: str, output: str, device: str | None, runtime: str | None, precision: str | None
 ) -> bool:
-    """Write ``OUTPUT/STUDY.dcm``, a DICOM segmentation, if it is not there.
+    """Write ``OUTPUT/STUDY.dcm``, a DICOM segmentation, if that of the same slices is not there.
 
     Args:
         study: the folder of one series.
@@ -34,14 +36,34 @@ def segment_study(
 
     Raises:
         FileNotFoundError: as ``infer_study``.
-        ValueError: likewise.
+        ValueError: likewise; and if what is there is of other slices, another patient's or those that had arrived by then.
     """
     target = Path(output) / f"{Path(study).name}.dcm"
     if target.is_file():
+        _check_slices(target, study)
         return False
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     infer_study(bundle, study, target, device=device, runtime=runtime, precision=precision)
     return True
+
+
+def _check_slices(segmentation: Path, study: str) -> None:
+    import pydicom
+
+    def header(file: Path) -> Any:
+        return pydicom.dcmread(file, stop_before_pixels=True)
+
+    there = {
+        str(image.ReferencedSOPInstanceUID)
+        for series in header(segmentation).ReferencedSeriesSequence
+        for image in series.ReferencedInstanceSequence
+    }
+    own = {str(slice_.SOPInstanceUID) for slice_ in read_series(study).slices}
+    if there != own:
+        raise ValueError(
+            f"{segmentation}: expected the segmentation of the {len(own)} slices of {study}, found that of {len(there)}, of which "
+            f"{len(there & own)} are the same; delete it, or name another folder"
+        )
 
 
 def find_series(source: str | Path) -> list[Path]:

@@ -9,6 +9,8 @@ that must not occur in two sections). The optional ``"labels"`` of the datalist 
 from __future__ import annotations
 
 import json
+import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -63,7 +65,19 @@ def load_datalist(
         problems.append(f'"{section}": expected items in this section, found none')
     if problems:
         raise DataError(path, problems)
+    for key in SECTIONS:
+        _tell_apart(datalist[key])
     return datalist if section is None else datalist[section]
+
+
+def _tell_apart(items: list[Item]) -> None:
+    """Images of one file name in several folders, which nobody says whose they are, are not one patient's: scores go by names."""
+    nobodys = [item for item in items if "patient" not in item and "region" not in item]
+    for name, count in Counter(Path(image).name for image in {item["image"] for item in nobodys}).items():
+        same = [item for item in nobodys if Path(item["image"]).name == name] if count > 1 else []
+        shared = os.path.commonpath([Path(item["image"]).parent for item in same]) if same else ""
+        for item in same:
+            item["patient"] = Path(item["image"]).relative_to(shared).as_posix()
 
 
 def _parsed(path: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from monailabel.utils.others.generic import strtobool
 
 import medkd
 from medkd.bundle import modality, read_metadata
+from medkd.datasets.predictions import image_stem
 from medkd.dicom import read_series
 from medkd.monailabel.download import whole_series
 from medkd.monailabel.guard import check_image, guarded
@@ -54,9 +55,11 @@ class MyApp(MONAILabelApp):  # type: ignore[misc] # the server is not installed 
         super().__init__(app_dir, studies, conf, name="medkd", description=description, version=medkd.__version__)
 
     def _names(self) -> list[str]:
-        """Of studies that lie in a folder; those of a PACS are identifiers."""
-        store = getattr(self, "_datastore", None)
-        return store.list_images() if store is not None and Path(self.studies).is_dir() else []
+        """Of studies that lie in a folder, and of files that were uploaded to a session; those of a PACS are identifiers."""
+        store, sessions = getattr(self, "_datastore", None), getattr(self, "_sessions", None)
+        names = store.list_images() if store is not None and Path(self.studies).is_dir() else []
+        uploads = Path(sessions.store_path).glob("*/*") if sessions is not None else []
+        return [*names, *(image_stem(file) for file in uploads if file.name != "meta.info")]
 
     def server_mode(self, mode: bool) -> None:
         """As the stock app, which calls this in the server's own process when all else is there."""

@@ -19,7 +19,8 @@ __all__ = ["hidden", "hide_studies"]
 
 _KEY = "MEDKD_LOG_KEY"  # so that the server's trainings, other processes, say the same
 _UID = re.compile(r"(?<![\w.])[0-2](?:\.\d+){5,}(?![\w])")
-_TOKEN = re.compile(r"[^\s'\",:;=/\\()\[\]{}<>]+")
+_TOKEN = re.compile(r"[^\s'\",:;=/\\()\[\]{}<>&|?]+")
+_JOINTS = re.compile(r"([._-]+)")
 _SHORTEST = 4  # a study that is called "1" says nothing, and every number would be hidden
 
 
@@ -55,12 +56,14 @@ def hidden(text: str, names: Collection[str]) -> str:
 
 
 def _without_name(token: str, names: Collection[str]) -> str:
-    """A name may be that of a file, which has endings."""
-    stem = token
-    while stem:
-        if stem in names:
-            return _hash(stem) + token[len(stem) :]
-        stem = stem.rpartition(".")[0]
+    """A name may be that of a file, which has endings, or be joined with other words: the longest one goes."""
+    parts = _JOINTS.split(token)  # words at even places, what joins them at odd ones
+    for length in range(len(parts), 0, -2):
+        for start in range(0, len(parts) - length + 1, 2):
+            name = "".join(parts[start : start + length])
+            if name in names:
+                before, after = "".join(parts[:start]), "".join(parts[start + length :])
+                return _without_name(before, names) + _hash(name) + _without_name(after, names)
     return token
 
 

@@ -47,6 +47,26 @@ def test_a_study_that_is_refused_is_told_and_the_others_are_segmented(
     assert told(capsys.readouterr().out) == [0, 2, 0]
 
 
+def test_a_segmentation_of_other_slices_is_not_taken_for_the_study_s(
+    heart: Path, scheduler: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Folders are called 1, 2, 3 in the next batch too; and a transfer may have lacked the last slices."""
+    source, out = tmp_path / "studies", tmp_path / "out"
+    early = datasets(volume())
+    write(source / "1", early[:-1])
+    command = ["collection", str(heart), str(source), str(out), "--scheduler", scheduler, "--device", "cpu"]
+    assert main(command) == 0
+    before = (out / "1.dcm").read_bytes()
+    write(source / "1", early)
+    assert main(command) == 1
+    assert f"found that of {len(early) - 1}, of which {len(early) - 1} are the same" in capsys.readouterr().err
+    shutil.rmtree(source / "1")
+    write(source / "1", datasets(volume()))
+    assert main(command) == 1
+    assert "of which 0 are the same" in capsys.readouterr().err
+    assert (out / "1.dcm").read_bytes() == before
+
+
 def test_another_student_does_not_mix_with_what_is_there(
     heart: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -91,6 +91,18 @@ def test_a_patient_may_have_several_images_in_one_section(dataset):
     assert check_datalist(folder)["training"] == {"images": 2, "patients": 1, "strong": 1}
 
 
+def test_images_of_one_file_name_are_not_one_patient_s(tmp_path):
+    """Scores, units and intervals go by patients, and without one by file names."""
+    images = ["b/1/image.nii.gz", "b/2/image.nii.gz", "other.nii.gz"]
+    for name in [*images, "label.nii.gz"]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    items = [{"image": name, "label": "label.nii.gz"} for name in images]
+    write_datalist(tmp_path / "datalist.json", {"training": [], "test": items})
+    found = [item.get("patient") for item in load_datalist(tmp_path, "test")]
+    assert found == ["1/image.nii.gz", "2/image.nii.gz", None]
+
+
 def test_without_patients_an_image_in_two_sections_is_named(dataset):
     folder, datalist = dataset
     for section in ("training", "validation", "test"):

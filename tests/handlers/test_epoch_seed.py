@@ -48,6 +48,21 @@ def test_a_training_that_starts_later_goes_on_with_the_same_numbers():
     assert numbers(3, epochs=4, start=2) == numbers(3, epochs=4)[2:]
 
 
+def test_workers_that_stay_change_nothing():
+    """They draw a seed when they are begun: in the first epoch of an uninterrupted training, and in that after a stop."""
+
+    def run(start):
+        loader = torch.utils.data.DataLoader([0, 1, 2], num_workers=1, persistent_workers=True)
+        drawn = []
+        engine = Engine(lambda engine, item: drawn.append((engine.state.epoch, torch.rand(()).item())))
+        engine.add_event_handler(Events.STARTED, lambda engine: setattr(engine.state, "epoch", start))
+        EpochSeed(3).attach(engine)
+        engine.run(loader, max_epochs=3, epoch_length=3)
+        return drawn
+
+    assert run(1) == run(0)[3:]
+
+
 def test_epochs_seeds_and_processes_have_their_own_numbers():
     drawn = [*numbers(3), *numbers(4), *numbers(3, rank=1)]
     for values in zip(*drawn, strict=True):

@@ -25,6 +25,9 @@ def key(monkeypatch):
         ("/studies/case.one.nii.gz", "case.one"),
         (f"Image ID: {SERIES}", SERIES),
         (f"/cache/{SERIES}/0001.dcm", SERIES),
+        ("GET /infer/heart?image=Doe^Jane&output=image", "Doe"),
+        ("/studies/.Doe^Jane.lock and Doe^Jane_seg.nii.gz", "Doe"),
+        ("label_case.one-2.nii.gz", "case.one"),
     ],
 )
 def test_what_leads_to_a_patient_is_hidden(text, secret):
