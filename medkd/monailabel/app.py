@@ -22,7 +22,7 @@ from medkd.monailabel.guard import check_image, guarded
 from medkd.monailabel.known_keys import check_request
 from medkd.monailabel.privacy import hide_studies
 from medkd.monailabel.runtimes import StudentInferTask
-from medkd.monailabel.segments import segment_attributes
+from medkd.monailabel.segments import named_corrections, segment_attributes
 from medkd.monailabel.server import guard_server
 from medkd.monailabel.slides import TileInferTask
 from medkd.monailabel.training import DistillationTrainTask
@@ -68,8 +68,12 @@ class MyApp(MONAILabelApp):  # type: ignore[misc] # the server is not installed 
             guard_server(self.check, self.conf.get("origins", ""))
 
     def init_datastore(self) -> Any:
-        """The stock one, which takes names of studies and no paths, and fetches whole series."""
-        return guarded(whole_series(super().init_datastore()))
+        """The stock one, which takes names of studies and no paths, fetches whole series, and names what it stores in a PACS."""
+        return guarded(named_corrections(whole_series(super().init_datastore()), self._students))
+
+    def _students(self) -> list[tuple[Any, Any]]:
+        """Metadata and labels of what is served."""
+        return [(read_metadata(path), self._infers[name].labels) for name, path in self.bundles.items()]
 
     def init_infers(self) -> dict[str, Any]:
         """One task per bundle; one with ``slides.yaml`` also takes regions of slides."""

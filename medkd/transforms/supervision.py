@@ -30,10 +30,11 @@ class SupervisionLabelsd(MapTransform):
         image_key: the key of the image, for the shape of labels that do not exist.
         weak_key: the key of the sparse label.
         supervision: what to train with. ``"mixed"``: dense labels on strong images, sparse on the others. ``"weak"``:
-            sparse labels on all. ``"strong"``: dense labels on strong images, nothing on the others. ``"full"``: dense
+            sparse labels on all that have one. ``"strong"``: dense labels on strong images, nothing on the others. ``"full"``: dense
             labels on all, the ceiling of an ablation.
         student_sees: ``"label"``, the student learns from the dense labels of strong images too; ``"weak_label"``, it
-            sees sparse labels only, as in the paper.
+            sees sparse labels only, as in the paper; of a strong image without one the dense label takes its place, unless
+            ``supervision`` is ``"weak"``.
         unannotated_values: label values that mean "not annotated"; they become ``ignore_index``.
         ignore_index: the value that the losses ignore.
 
@@ -71,8 +72,10 @@ class SupervisionLabelsd(MapTransform):
         nothing = torch.full_like(item[self.image_key][:1], self.ignore_index)
         dense = self._marked(item[key]) if key in item else nothing
         told = self._told(item, dense)
-        weak = nothing if told == "none" else self._marked(item[self.weak_key]) if self.weak_key in item else dense
-        strong = told == "strong"
+        strong, sparse_there = told == "strong", self.weak_key in item
+        weak = nothing if told == "none" else self._marked(item[self.weak_key]) if sparse_there else dense
+        if self.supervision == "weak" and strong and not sparse_there:
+            weak = nothing  # a training on sparse labels alone must not be given a dense one
         label = {
             "mixed": dense if strong else weak,
             "weak": weak,

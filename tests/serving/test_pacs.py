@@ -170,6 +170,31 @@ def test_half_a_series_in_the_cache_is_not_taken_for_one(server, pacs, tmp_path)
     assert nib.load(tmp_path / "mask.nii.gz").shape[-1] == len(files) == 5
 
 
+def test_a_correction_bears_the_names_of_its_values(server, pacs, tmp_path):
+    """As a viewer sends them, one for every segment, of which the first is empty: the stock server shifts the names."""
+    url, series = pacs
+    server.infer("no_rv_segmentation", uid(series), tmp_path / "mask.nii.gz")
+    assert set(np.unique(nib.load(tmp_path / "mask.nii.gz").dataobj)) == {0, 2, 3}
+    every = [{"name": name} for name in ("right ventricle", "myocardium", "left ventricle")]
+    study = dcmread(next(series.iterdir())).StudyInstanceUID
+
+    def stored():
+        listed = requests.get(f"{url}/dicom-web/studies/{study}/series?Modality=SEG", timeout=60).json()
+        return {one["0020000E"]["Value"][0] for one in listed}
+
+    for label_info in (every, []):
+        before = stored()
+        server.put_label(uid(series), tmp_path / "mask.nii.gz", label_info=label_info)
+        (new,) = stored() - before
+        (found,) = requests.get(f"{url}/dicom-web/studies/{study}/series/{new}/metadata", timeout=60).json()
+        segments = [one["00620005"]["Value"][0] for one in found["00620002"]["Value"]]
+        assert segments == ["myocardium", "left ventricle"]
+    before = stored()
+    with pytest.raises(AssertionError, match="label_info: expected the names of the mask's values"):
+        server.put_label(uid(series), tmp_path / "mask.nii.gz", label_info=every[:2])
+    assert stored() == before
+
+
 def test_corrections_in_the_pacs_train_the_student(server, pacs, tmp_path):
     _, series = pacs
     server.infer("heart_segmentation", uid(series), tmp_path / "mask.nii.gz")

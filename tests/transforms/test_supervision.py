@@ -61,6 +61,8 @@ def test_without_a_weak_label_the_dense_one_takes_its_place():
     strong = item("strong")
     del strong["weak_label"]
     assert seen(SupervisionLabelsd(student_sees="weak_label")(strong)) == ("dense", "dense", True)
+    # but not where sparse labels alone are asked for: the rung "weak only" would learn from every full mask
+    assert seen(SupervisionLabelsd(supervision="weak")(strong)) == ("nothing", "nothing", False)
 
 
 @pytest.mark.parametrize("supervision", ["mixed", "weak", "strong"])
