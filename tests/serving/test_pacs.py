@@ -148,6 +148,9 @@ def test_what_is_no_sound_series_is_refused(server, pacs, tmp_path, break_it, me
         requests.post(f"{pacs[0]}/instances", data=file.read_bytes(), timeout=60).raise_for_status()
     assert server.infer("heart_segmentation", uid(tmp_path / "series")).status_code == 500
     server.wait_for(message, seconds=10)
+    if break_it is not _ct:  # nor does a reader get it to annotate: what lies behind the gap has moved
+        image = requests.get(f"{server.url}/datastore/image?image={uid(tmp_path / 'series')}", timeout=60)
+        assert image.status_code == 500
 
 
 def test_half_a_series_in_the_cache_is_not_taken_for_one(server, pacs, tmp_path):
@@ -174,7 +177,7 @@ def test_a_correction_bears_the_names_of_its_values(server, pacs, tmp_path):
     """As a viewer sends them, one for every segment, of which the first is empty: the stock server shifts the names."""
     url, series = pacs
     server.infer("no_rv_segmentation", uid(series), tmp_path / "mask.nii.gz")
-    assert set(np.unique(nib.load(tmp_path / "mask.nii.gz").dataobj)) == {0, 2, 3}
+    assert set(np.unique(nib.load(tmp_path / "mask.nii.gz").dataobj)) - {0} == {2, 3}
     every = [{"name": name} for name in ("right ventricle", "myocardium", "left ventricle")]
     study = dcmread(next(series.iterdir())).StudyInstanceUID
 
