@@ -1,5 +1,6 @@
 """Running a ladder, on a bundle whose training takes no time."""
 
+import json
 import logging
 import os
 import re
@@ -182,6 +183,16 @@ def test_other_defaults_of_the_bundle_are_refused(done, fake_bundle, tmp_path):
         run(load_ladder(copy, ["pair"]), root)
 
 
+def test_a_datalist_that_was_made_again_is_another_ladder(done, fake_bundle, tmp_path):
+    root = shutil.copytree(done[0], tmp_path / "out")
+    settings = json.loads((root / "settings.json").read_text())
+    write_datalist(tmp_path / "datalist.json", {"patients": "hearts"})
+    settings["overrides"]["dataset_dir"] = str(tmp_path)
+    (root / "settings.json").write_text(json.dumps({**settings, "datalist": "0123456789ab"}))
+    with pytest.raises(ValueError, match=r"out: expected results of {'datalist': .*found those of {'datalist': '0123"):
+        run(load_ladder(fake_bundle, ["pair"]), root)
+
+
 def test_other_code_of_the_bundle_is_refused(fake_bundle, tmp_path):
     copy = shutil.copytree(fake_bundle, tmp_path / fake_bundle.name)
     (copy / "scripts").mkdir()
@@ -229,7 +240,7 @@ def test_a_cell_that_fails_names_its_log_and_a_server_may_be_named(done, fake_bu
 def test_a_ladder_that_is_stopped_says_so_and_goes_on_in_the_same_runs(good, fake_bundle, tmp_path):
     root = tmp_path / "out"
     (root / "wait").mkdir(parents=True)
-    write_datalist(tmp_path / "datalist.json", {"training": [], "validation": [], "test": []})
+    write_datalist(tmp_path / "datalist.json", {"patients": "hearts"})
     command = [sys.executable, "-m", "medkd.cli", "ladder", str(fake_bundle), "--rungs", "low", "--set", "max_epochs=2"]
     process = subprocess.Popen(
         [*command, "--dataset_dir", str(tmp_path), "--output_dir", str(root)],

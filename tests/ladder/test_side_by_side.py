@@ -84,7 +84,7 @@ def test_stopped_it_leaves_nobody_behind_and_goes_on(number, fake_bundle, tmp_pa
     root, command = tmp_path / "out", [sys.executable, "-m", "medkd.cli", "ladder", str(fake_bundle), "--jobs", "2"]
     (root / "wait").mkdir(parents=True)
     ladder = load_ladder(fake_bundle, ["pair"])
-    write_datalist(tmp_path / "datalist.json", {"training": [], "validation": [], "test": []})
+    write_datalist(tmp_path / "datalist.json", {"patients": "hearts"})
     command += ["--rungs", "pair", "--set", "max_epochs=2", "--dataset_dir", str(tmp_path), "--output_dir", str(root)]
     process = subprocess.Popen(
         command, stderr=subprocess.PIPE, text=True, preexec_fn=heed_signals, start_new_session=True
