@@ -37,7 +37,7 @@ label-env: .label-env/medkd-ready.txt
 test: $(VENV)/.test .label-env/medkd-ready.txt
 	$(BIN)/python -m pytest --numprocesses $(PROCESSES) $(PYTEST_ARGS)
 
-# The suite lets each fault happen twice; this is for the night: twenty times, and 125 damaged files for each bundle.
+# The suite lets each fault happen once; this is for the night: twenty times, and 125 damaged files for each bundle.
 test-faults: $(VENV)/.test
 	MEDKD_FAULTS=20 $(BIN)/python -m pytest --numprocesses $(PROCESSES) tests/bundles/faults $(PYTEST_ARGS)
 

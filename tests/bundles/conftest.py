@@ -34,7 +34,7 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return METHODS[request.param].case(tmp_path_factory.mktemp("case"))
 
 
-TIMES = int(os.environ.get("MEDKD_FAULTS", "2"))  # how often each fault happens: `make test-faults` has more
+TIMES = int(os.environ.get("MEDKD_FAULTS", "1"))  # how often each fault happens: `make test-faults` has more
 Program = Callable[..., subprocess.CompletedProcess[str]]
 
 

@@ -36,7 +36,7 @@ METHOD = Method(
     case=case,
     terms=["train/pixel"],
     demo=Demo(
-        short=["max_epochs=4", "val_interval=4", "teacher_def#features=[8, 8, 16, 32, 64, 8]"],
+        short=["max_epochs=4", "epoch_length=10", "val_interval=4", "teacher_def#features=[8, 8, 16, 32, 64, 8]"],
         order=["pixel"],
         student="pixel",
         least=0.3,

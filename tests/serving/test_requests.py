@@ -23,7 +23,7 @@ from medkd.serving import deploy
 from .conftest import small_copy
 from .monai_label import Server
 
-TIMES = int(os.environ.get("MEDKD_FAULTS", "2"))
+TIMES = int(os.environ.get("MEDKD_FAULTS", "1"))
 HEART = "confkd_cardiac_mri_segmentation"
 # As files come from a clinic: a name, a number, a date of birth, the identifiers of a study and of its series.
 PATIENT = ["Doe^Jane", "PID0815", "19551231", "1.2.826.0.1.3680043.8.498.17", "1.2.826.0.1.3680043.8.498.18.1"]
