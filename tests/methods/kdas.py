@@ -36,11 +36,11 @@ METHOD = Method(
     terms=["train/attention"],
     demo=Demo(
         short=[
-            "max_epochs=12",
+            "max_epochs=8",
             "epoch_length=5",
-            "teacher:max_epochs=12",
+            "teacher:max_epochs=8",
             "teacher_def#backbone=lite0",
-            "val_interval=12",
+            "val_interval=8",
             "network_def={_target_: medkd.networks.PolypPVT, backbone: lite0_tiny, channels: 16, pretrained: imagenet}",
         ],
         order=["kdas"],
