@@ -6,6 +6,7 @@ from medkd.handlers.epoch_seed import EpochSeed
 from medkd.handlers.epoch_stats import EpochStats
 from medkd.handlers.gradient_clipping import GradientClipping
 from medkd.handlers.loss_terms import LossTerms
+from medkd.handlers.mean_dice import MeanDice
 from medkd.handlers.overlays import Overlays
 from medkd.handlers.progress import Progress
 from medkd.handlers.ramp_up import RampUp
@@ -22,6 +23,7 @@ __all__ = [
     "FinalModel",
     "GradientClipping",
     "LossTerms",
+    "MeanDice",
     "ModelLoader",
     "Overlays",
     "Progress",

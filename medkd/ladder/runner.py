@@ -73,10 +73,9 @@ def run_ladder(
     shared = {**(overrides or {}), "dataset_dir": str(Path(dataset_dir).resolve())}
     datalist = load_datalist(dataset_dir)  # refuse a wrong folder before anything is claimed for it
     ladder = ladder.told_by(dataset_dir)
-    data = {
-        "datalist": sha256(Path(dataset_dir) / "datalist.json")[:12]
-    }  # made again in the same place it may be another
-    _claim(root, {"bundle": ladder.bundle.name, "overrides": shared, "configs": _digests(ladder), **data})
+    digest = sha256(Path(dataset_dir) / "datalist.json")[:12]  # made again in the same place it may be another
+    told = {"bundle": ladder.bundle.name, "overrides": shared, "configs": _digests(ladder), "datalist": digest}
+    _claim(root, told)
     cells = [(rung, seed) for seed in seeds for rung in ladder.rungs]
     with _parent_run(ladder, root, list(seeds), shared) as parent:
         calls = {}
@@ -180,10 +179,8 @@ def _claim(folder: Path, settings: Mapping[str, Any]) -> None:
     wanted = json.loads(json.dumps(settings))
     if mark.is_file():
         found = json.loads(mark.read_text(encoding="utf-8"))
-        found = {
-            **{key: wanted[key] for key in ("datalist",) if key in wanted},
-            **found,
-        }  # a ladder of before does not say
+        if "datalist" not in found:  # a cell, or a ladder of an earlier version
+            wanted.pop("datalist", None)
         if found != wanted:
             raise ValueError(
                 f"{folder}: expected results of {_other(wanted, found)}, found those of {_other(found, wanted)}; "

@@ -94,9 +94,8 @@ class _Claim:
         times = ratios(minutes(self.scores), whole, other)
         less, longer = (len(times) > 0 and bool(one.all()) for one in (times < 1 - _SAME_TIME, times > 1 + _SAME_TIME))
         taken = rung if less else against
-        cheaper = (
-            ", which is cheaper," if less or longer else ""
-        )  # with every seed: what else the machine does takes time too
+        # With every seed alone: what else a machine does takes time too.
+        cheaper = ", which is cheaper," if less or longer else ""
         return f"of the two take {taken}{cheaper} until {more} tell them apart{why}"
 
     def _gap(self) -> str:

@@ -18,7 +18,7 @@ from torch import Tensor
 from medkd.monailabel.runtimes import StudentInferTask
 from medkd.reading.slides import Slide, open_slide
 from medkd.slides import Grid, map_region, network_downsample, tissue_mask
-from medkd.slides.contours import Ring, area, find_contours, without_holes
+from medkd.slides.contours import Ring, area, find_contours, moved, without_holes
 
 __all__ = ["CheckRegiond", "TileInferTask"]
 
@@ -117,7 +117,7 @@ class TileInferTask(StudentInferTask):
         network = self._get_network(device, data)
         found = mapper.polygons(slide, _place(data, slide), (height, width), network)
         if _is_qupath_s(data):
-            found = [[[x - slide.corner[1], y - slide.corner[0]] for x, y in ring] for ring in found]
+            (found,) = moved([found], slide.corner)
         smallest = int(data.get("min_poly_area") or 0)
         polygons = [ring for ring in found if area(ring) >= smallest]
         return {**data, self.output_json_key: self._annotation(data, polygons)} if polygons else data
