@@ -1,5 +1,6 @@
 """Fixtures of several test modules, and how the suite is shared out between processes."""
 
+import gc
 import os
 import re
 import tempfile
@@ -98,6 +99,10 @@ def _group(nodeid: str) -> str:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     order = {group: place for place, group in enumerate(_FIRST)}
     items.sort(key=lambda item: order.get(_group(item.nodeid), len(order)))
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # what is imported stays: a collection need not go through all of it
 
 
 @pytest.hookimpl(optionalhook=True)

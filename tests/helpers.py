@@ -37,17 +37,20 @@ def free_port() -> int:
 
 
 class TrackingServer:
-    """MLflow's own server on SQLite, which can be killed and started again at the same address."""
+    """MLflow's own server on SQLite, which can be killed and started again at the same address.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, free_port()
+    ``tools`` is the folder of the fixture of this name.
+    """
+
+    def __init__(self, folder: Path, tools: Path) -> None:
+        self.folder, self.port, self.python = folder, free_port(), str(tools / "python")
         self.address = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         store = ["--backend-store-uri", f"sqlite:///{self.folder / 'server.db'}"]
         store += ["--artifacts-destination", str(self.folder / "art")]
-        command = [sys.executable, "-m", "mlflow", "server", "--port", str(self.port), "--workers", "1", *store]
+        command = [self.python, "-m", "mlflow", "server", "--port", str(self.port), "--workers", "1", *store]
         few = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # processes
         log = self.folder / "server.log"
         with log.open("w") as file:
@@ -58,7 +61,7 @@ class TrackingServer:
         while not self._answers():
             assert self.process.poll() is None, log.read_text()[-2000:]
             assert time.monotonic() < deadline
-            time.sleep(0.5)
+            time.sleep(0.1)
 
     def _answers(self) -> bool:
         with contextlib.suppress(OSError):
@@ -70,13 +73,15 @@ class TrackingServer:
             subprocess.run(["pkill", "-KILL", "-s", str(self.process.pid)], check=False)
             self.process.wait()
             self.process = None
+            while self._answers():  # it is told a moment later
+                time.sleep(0.01)
 
 
 @contextlib.contextmanager
-def mlflow_server(folder: Path) -> Iterator[TrackingServer]:
+def mlflow_server(folder: Path, tools: Path) -> Iterator[TrackingServer]:
     """A ``TrackingServer`` that runs."""
     folder.mkdir(parents=True, exist_ok=True)
-    server = TrackingServer(folder)
+    server = TrackingServer(folder, tools)
     server.start()
     try:
         yield server

@@ -27,8 +27,8 @@ LOSSES = [(epoch, 1 / epoch) for epoch in range(1, EPOCHS + 1)]
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    started = TrackingServer(tmp_path_factory.mktemp("server"))
+def server(tmp_path_factory, tools):
+    started = TrackingServer(tmp_path_factory.mktemp("server"), tools)
     yield started
     started.kill()
 

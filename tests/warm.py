@@ -1,4 +1,4 @@
-"""``python -m monai.bundle`` and ``medkd`` for a shell, without the seconds in which each imports MONAI.
+"""``python -m monai.bundle``, ``python -m mlflow`` and ``medkd`` for a shell, without the seconds of their imports.
 
 A program that has imported all of it forks a child for every command: with the command's own arguments, folder,
 environment and output, it runs what the command would run, gets the signals that the command gets, and does not outlive it.
@@ -7,6 +7,7 @@ Any other ``python`` is the real one.
 
 import atexit
 import contextlib
+import gc
 import json
 import os
 import runpy
@@ -22,7 +23,7 @@ _SHIM = """#!{python} -IS
 import json, os, signal, socket, sys
 name, arguments = os.path.basename(sys.argv[0]), sys.argv[1:]
 arguments = arguments[arguments[:1] == ["-u"]:]  # as torchrun calls it
-if name == "python" and arguments[:2] != ["-m", "monai.bundle"]:
+if name == "python" and arguments[:2] not in (["-m", "monai.bundle"], ["-m", "mlflow"]):
     os.execv({python!r}, [{python!r}, *arguments])
 call = socket.socket(socket.AF_UNIX)
 call.connect({address!r})
@@ -49,10 +50,13 @@ def start(folder: Path) -> subprocess.Popen[bytes]:
 
 def _serve(address: str) -> None:
     import ignite.handlers  # noqa: F401
+    import mlflow.cli
+    import mlflow.server
     import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
     import monai.bundle  # noqa: F401
     import onnxscript  # noqa: F401
     import torch
+    import uvicorn  # noqa: F401
     from mlflow.utils import requirements_utils
     from stores import copy_tables  # beside this file, which runs as a program
 
@@ -61,8 +65,10 @@ def _serve(address: str) -> None:
     import medkd.handlers  # noqa: F401
 
     copy_tables()
+    mlflow.server._exec_cmd = _in_its_place
     requirements_utils._init_modules_to_packages_map()  # all files of all packages, for a student that is logged
     torch.set_num_threads(1)
+    gc.freeze()  # or each child would go through all of it, and copy its pages
     parent = os.getppid()
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
@@ -118,7 +124,7 @@ def _run(arguments: list[str], folder: str, environment: dict[str, str]) -> NoRe
             status = main()
         else:
             sys.argv = arguments[2:]
-            runpy.run_module("monai.bundle", run_name="__main__", alter_sys=True)
+            runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
     except SystemExit as end:
         status = end.code
     except BaseException:  # noqa: BLE001 - as at the end of a program
@@ -128,6 +134,14 @@ def _run(arguments: list[str], folder: str, environment: dict[str, str]) -> NoRe
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status if isinstance(status, int) else int(status is not None))
+
+
+def _in_its_place(command: list[str], extra_env: dict[str, str], **_: object) -> NoReturn:
+    """The program that ``mlflow server`` starts, not beside it and not cold."""
+    os.environ.update(extra_env)
+    sys.argv = command[2:]
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    sys.exit()
 
 
 if __name__ == "__main__":

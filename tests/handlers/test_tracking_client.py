@@ -22,9 +22,9 @@ def quick(monkeypatch):
 
 
 @pytest.fixture
-def server(tmp_path_factory):
+def server(tmp_path_factory, tools):
     """A server's address, and how to kill it."""
-    started = TrackingServer(tmp_path_factory.mktemp("server"))
+    started = TrackingServer(tmp_path_factory.mktemp("server"), tools)
     started.start()
     yield started.address, started.kill
     started.kill()

@@ -165,8 +165,8 @@ def test_names_of_models():
     ]
 
 
-def test_a_server_keeps_it_and_a_run_that_loses_it_has_it_on_this_side(bundle, tmp_path, monkeypatch):
-    with mlflow_server(tmp_path / "server") as server:
+def test_a_server_keeps_it_and_a_run_that_loses_it_has_it_on_this_side(bundle, tmp_path, tools, monkeypatch):
+    with mlflow_server(tmp_path / "server", tools) as server:
         address = server.address
         client = WholeCalls(fallback_client(MlflowClient(address), tmp_path / "offline", run="run"))
         run = logged(client, bundle, score=0.5)
