@@ -25,6 +25,8 @@ _DICE = [*_GLAND, "bag_loss={_target_: medkd.losses.BagDiceLoss}"]
 _CONFKD = ["weak_only", "one_branch", "decoupled", "kl", "kl_entropy", "mean_teacher", "cross_pseudo_supervision"]
 # What suits the network of 2 million parameters that teaches the small one.
 _LARGE = ["learning_rate=0.001", "memory_format=contiguous_format"]
+# Patches of volumes: a step has eleven times the multiplications of one of the recipe's.
+_VOLUMES = ["patch_size=[160,160,16]", "volumes_per_batch=2", "epoch_length=16"]
 _MAIN = ["one_branch", "kl_entropy", "mean_teacher", "cross_pseudo_supervision"]
 
 
@@ -48,9 +50,9 @@ def _polyp(*recipes: str, data: tuple[str, ...] = (), settings: tuple[str, ...] 
     return Table("kdas_polyp_segmentation", kind, list(recipes), list(settings), [], teacher_epochs=teacher_epochs)
 
 
-def _acdc(weak: str, strong: int, rungs: list[str], recipe: str = "cpu") -> Table:
+def _acdc(weak: str, strong: int, rungs: list[str], recipe: str = "cpu", settings: list[str] | None = None) -> Table:
     data = ["acdc", "--strong", str(strong), "--weak", weak]
-    return Table("confkd_cardiac_mri_segmentation", data, [recipe], [], rungs)
+    return Table("confkd_cardiac_mri_segmentation", data, [recipe], settings or [], rungs)
 
 
 def _glas(settings: list[str], rungs: list[str], recipe: str = "cpu") -> Table:
@@ -80,6 +82,7 @@ TABLES = {
     "confkd-seeds-10": _acdc("random", 10, ["strong_only", *_MAIN]),
     "confkd-scribbles-3": _acdc("scribble", 3, _CONFKD),
     "confkd-scribbles-10": _acdc("scribble", 10, _MAIN),
+    "confkd-3d": _acdc("random", 3, ["one_branch", "kl_entropy"], settings=_VOLUMES),
     "confkd-gpu": _acdc("random", 3, [], "gpu"),
     "ikdmil-gm": _glas(
         _GLAND, ["mil_teacher", "pseudo_masks", "fusion", "weighted_ce", "role_switch", "full_supervision"]

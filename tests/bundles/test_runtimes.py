@@ -62,7 +62,7 @@ def test_an_evaluation_scores_what_is_deployed(case: Case, own: Path, tmp_path: 
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("case", ["kdas"], indirect=True)
+@pytest.mark.parametrize("case", ["ikdmil"], indirect=True)
 def test_in_half_precision_the_file_is_half_as_large(
     case: Case, own: Path, expected: dict, tmp_path: Path, capsys
 ) -> None:

@@ -281,7 +281,7 @@ NETWORKS = {
     [
         ("tiny", "exported_program"),
         *((name, "torchscript") for name in NETWORKS),
-        *((name, "onnx") for name in ("tiny_side_outputs", "polyp_pvt", "dual_branch")),
+        *((name, "onnx") for name in ("tiny", "tiny_side_outputs", "dual_branch")),
     ],
 )
 def test_every_export_gives_what_the_network_gives(name, form, tmp_path):
