@@ -52,7 +52,7 @@ def _serve(address: str) -> None:
     import ignite.handlers  # noqa: F401
     import mlflow.cli
     import mlflow.server
-    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
+    import mlflow.store.tracking.sqlalchemy_store
     import monai.bundle  # noqa: F401
     import onnxscript  # noqa: F401
     import torch
