@@ -91,7 +91,7 @@ def validation_dice(place: Path) -> float:
     client = MlflowClient(tracking_uri=f"sqlite:///{(place / 'mlruns.db').resolve()}")
     runs = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
     trained = [run.info.run_id for run in runs if run.info.run_name.startswith("kl_entropy-")]
-    return max(point.value for run_id in trained for point in client.get_metric_history(run_id, "val_mean_dice"))
+    return max(point.value for run_id in trained for point in client.get_metric_history(run_id, "val/mean_dice"))
 
 
 def medkd(*arguments: str) -> None:
